@@ -1,0 +1,445 @@
+//! Fills a step in with the values there are: the same for a plan, where some are not known yet,
+//! and for a run, where all are.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+
+use landfall_model::StepId;
+use landfall_model::definition::{CheckSpec, EntitySpec, FilesSpec, SecretSpec, StackSpec, StepKind};
+use landfall_model::provider::Outputs;
+use landfall_model::wanted::{Wanted, WantedStep};
+use landfall_model::work::{FilesWork, Known, SecretWork, StackWork, Step, Work};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::expression::{self, Compiler, EvaluateError, Lookup, Scope, unknown, waits_for};
+
+/// What a step gives, as far as that is known.
+#[derive(Clone, Copy, Debug)]
+pub enum Given<'a> {
+    /// It has given these.
+    Outputs(&'a Outputs),
+    /// It will, later.
+    NotYet,
+    /// There is no such step: it was left out.
+    LeftOut,
+}
+
+/// Tells what steps give.
+pub trait StepOutputs {
+    /// What `step` gives.
+    fn outputs(&self, step: &StepId) -> Given<'_>;
+}
+
+/// Outputs by step; `None` for a step that has not given its outputs yet.
+impl<S: std::hash::BuildHasher> StepOutputs for HashMap<StepId, Option<Outputs>, S> {
+    fn outputs(&self, step: &StepId) -> Given<'_> {
+        match self.get(step) {
+            Some(Some(outputs)) => Given::Outputs(outputs),
+            Some(None) => Given::NotYet,
+            None => Given::LeftOut,
+        }
+    }
+}
+
+/// Why a step cannot be filled in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct StepError {
+    /// Why.
+    pub reason: String,
+    /// The way out, when there is one to name.
+    pub help: Option<String>,
+}
+
+impl StepError {
+    fn new(reason: impl Into<String>) -> StepError {
+        StepError { reason: reason.into(), help: None }
+    }
+}
+
+impl From<EvaluateError> for StepError {
+    fn from(error: EvaluateError) -> StepError {
+        StepError::new(error.to_string())
+    }
+}
+
+/// Evaluates values of one platform against what is known now.
+pub struct Evaluator<'a> {
+    wanted: &'a Wanted,
+    compiler: &'a Compiler,
+    known: &'a dyn StepOutputs,
+    inputs: RefCell<HashMap<(String, String), Value>>,
+}
+
+/// Compiles expressions once, for as many evaluations as there are.
+#[derive(Debug, Default)]
+pub struct Expressions(Compiler);
+
+impl<'a> Evaluator<'a> {
+    pub(crate) fn new(wanted: &'a Wanted, compiler: &'a Compiler, known: &'a dyn StepOutputs) -> Evaluator<'a> {
+        Evaluator { wanted, compiler, known, inputs: RefCell::new(HashMap::new()) }
+    }
+
+    /// An evaluator that shares compiled expressions with others.
+    pub fn with(wanted: &'a Wanted, expressions: &'a Expressions, known: &'a dyn StepOutputs) -> Evaluator<'a> {
+        Evaluator::new(wanted, &expressions.0, known)
+    }
+
+    /// The value of an input, unknown parts marked.
+    pub(crate) fn input(&self, component: &str, input: &str) -> Result<Value, EvaluateError> {
+        let key = (component.to_owned(), input.to_owned());
+        if let Some(value) = self.inputs.borrow().get(&key) {
+            return Ok(value.clone());
+        }
+        let written = self.wanted.components.get(component).and_then(|component| component.inputs.get(input));
+        let value = match written {
+            Some(written) => expression::evaluate_tree(self.compiler, written, &PlatformScope(self))?,
+            None => Value::Null,
+        };
+        self.inputs.borrow_mut().insert(key, value.clone());
+        Ok(value)
+    }
+
+    /// The value of an output of a component, unknown parts marked.
+    ///
+    /// # Errors
+    /// The expression that has no value.
+    pub fn output(&self, component: &str, output: &str) -> Result<Option<Value>, EvaluateError> {
+        let written = self.wanted.components.get(component).and_then(|component| component.outputs.get(output));
+        written.map(|written| self.in_component(component, written)).transpose()
+    }
+
+    /// The known outputs of a component; those still waiting are left out.
+    ///
+    /// # Errors
+    /// The expression that has no value.
+    pub fn known_outputs(&self, component: &str) -> Result<Outputs, EvaluateError> {
+        let mut outputs = Outputs::new();
+        for name in self.wanted.components.get(component).into_iter().flat_map(|component| component.outputs.keys()) {
+            if let Some(value) = self.output(component, name)?.filter(|value| waits_for(value).is_empty()) {
+                outputs.insert(name.clone(), value);
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// Evaluates something a definition wrote, for one component that uses it.
+    pub(crate) fn in_component(&self, component: &str, written: &Value) -> Result<Value, EvaluateError> {
+        expression::evaluate_tree(self.compiler, written, &ComponentScope { evaluator: self, component })
+    }
+
+    fn platform(&self) -> Value {
+        let facts = &self.wanted.facts;
+        serde_json::json!({
+            "name": facts.name, "region": facts.region, "account": facts.account, "tags": facts.tags,
+        })
+    }
+
+    /// Fills a step in.
+    ///
+    /// # Errors
+    /// A value that cannot be had, or does not fit where it goes.
+    pub fn step(&self, wanted: &WantedStep) -> Result<Step, StepError> {
+        let component = wanted.id.component();
+        let spec = self.in_component(component, &wanted.spec)?;
+        let work = match wanted.kind {
+            StepKind::Stack => Work::Stack(Box::new(self.stack(wanted, spec)?)),
+            StepKind::Secret => {
+                Work::Secret(SecretWork { name: self.name_of(&wanted.id), spec: typed::<SecretSpec>(spec)? })
+            }
+            StepKind::Files => Work::Files(self.files(wanted, spec)?),
+            StepKind::Entity => Work::Entity(self.entity(wanted, spec)?),
+            StepKind::Check => {
+                let after = waits_for(&spec);
+                Work::Check(if after.is_empty() {
+                    Known::Value(Box::new(typed::<CheckSpec>(spec)?))
+                } else {
+                    Known::After(after)
+                })
+            }
+        };
+        Ok(Step { id: wanted.id.clone(), facts: self.wanted.facts.clone(), work })
+    }
+
+    fn name_of(&self, id: &StepId) -> String {
+        format!("{}-{}-{}", self.wanted.facts.name, id.component(), id.step())
+    }
+
+    fn stack(&self, wanted: &WantedStep, mut spec: Value) -> Result<StackWork, StepError> {
+        // Parameters may wait for other steps; nothing else of a stack may.
+        let given = spec.as_object_mut().and_then(|spec| spec.remove("parameters"));
+        let StackSpec { template: _, parameters: _, region, termination_protection, empty } = typed(spec)?;
+        let template = wanted.template.as_ref().ok_or_else(|| StepError::new("its template was not read"))?;
+        let mut parameters = BTreeMap::new();
+        for (name, value) in given.as_ref().and_then(Value::as_object).into_iter().flatten() {
+            let after = waits_for(value);
+            let value = match value {
+                // No value: CloudFormation takes the template's default.
+                Value::Null => continue,
+                _ if !after.is_empty() => Known::After(after),
+                value => Known::Value(
+                    expression::as_text(value)
+                        .map_err(|why| StepError::new(format!("the parameter `{name}` takes text, but {why}")))?,
+                ),
+            };
+            self.no_secret(template, name, &value)?;
+            parameters.insert(name.clone(), value);
+        }
+        let artifact_bucket = match &self.wanted.artifact_bucket {
+            None => None,
+            Some(text) => {
+                let bucket = expression::evaluate_text(self.compiler, text, &PlatformScope(self))?;
+                Some(known_text(bucket, "`artifactBucket`")?)
+            }
+        };
+        let existing = match &wanted.existing {
+            None => None,
+            Some(existing) => {
+                let written = serde_json::to_value(existing).map_err(|error| StepError::new(error.to_string()))?;
+                Some(typed(self.in_component(wanted.id.component(), &written)?)?)
+            }
+        };
+        Ok(StackWork {
+            name: self.name_of(&wanted.id),
+            region: region.unwrap_or_else(|| self.wanted.facts.region.clone()),
+            template: self.content(&template.digest)?.to_owned(),
+            interface: template.interface.clone(),
+            parameters,
+            termination_protection,
+            empty,
+            existing,
+            artifact_bucket,
+        })
+    }
+
+    /// A plan and a journal hold parameter values, so a secret may only come as a reference that
+    /// CloudFormation resolves itself.
+    fn no_secret(
+        &self,
+        template: &landfall_model::wanted::WantedTemplate,
+        name: &str,
+        value: &Known<String>,
+    ) -> Result<(), StepError> {
+        let hidden = template.interface.parameters.get(name).is_some_and(|parameter| parameter.no_echo);
+        let literal = value.value().is_some_and(|text| !text.is_empty() && !text.starts_with("{{resolve:"));
+        if hidden && literal {
+            return Err(StepError {
+                reason: format!("the parameter `{name}` is a secret (NoEcho) but gets a plain value"),
+                help: Some(
+                    "pass a dynamic reference that CloudFormation resolves, such as a secret step's output `reference`"
+                        .to_owned(),
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    fn content(&self, digest: &landfall_model::id::Digest) -> Result<&str, StepError> {
+        self.wanted
+            .contents
+            .get(digest)
+            .map(String::as_str)
+            .ok_or_else(|| StepError::new(format!("the content {} is missing from the plan", digest.short())))
+    }
+
+    fn files(&self, wanted: &WantedStep, mut spec: Value) -> Result<FilesWork, StepError> {
+        let values = spec.as_object_mut().and_then(|spec| spec.remove("values")).unwrap_or_default();
+        let FilesSpec { from: _, to, values: _, commit } = typed(spec)?;
+        let after = waits_for(&values);
+        let files = if after.is_empty() {
+            let scope = SkeletonScope { values, platform: self.platform() };
+            let mut files = BTreeMap::new();
+            for (path, digest) in &wanted.skeleton {
+                let text = self.content(digest)?;
+                match path.strip_suffix(".tmpl") {
+                    None => files.insert(path.clone(), text.to_owned()),
+                    Some(path) => {
+                        let rendered = expression::evaluate_text(self.compiler, text, &scope)
+                            .map_err(|error| StepError::new(format!("in the skeleton's {path}.tmpl, {error}")))?;
+                        let rendered = expression::as_text(&rendered)
+                            .map_err(|why| StepError::new(format!("{path}.tmpl is not text: {why}")))?;
+                        files.insert(path.to_owned(), rendered)
+                    }
+                };
+            }
+            Known::Value(files)
+        } else {
+            Known::After(after)
+        };
+        Ok(FilesWork { root: inside(&to, "to")?, files, commit })
+    }
+
+    fn entity(&self, wanted: &WantedStep, mut spec: Value) -> Result<FilesWork, StepError> {
+        let entities = spec.as_object_mut().and_then(|spec| spec.remove("entities")).unwrap_or_default();
+        let after = waits_for(&entities);
+        if let Some(spec) = spec.as_object_mut() {
+            spec.insert("entities".to_owned(), Value::Array(Vec::new()));
+        }
+        let EntitySpec { file, entities: _ } = typed(spec)?;
+        let file = inside(&file, "file")?;
+        let (root, name) = file.rsplit_once('/').unwrap_or((".", &file));
+        let files = if after.is_empty() {
+            let text = catalog_file(&self.wanted.facts.name, &wanted.id, &entities)?;
+            Known::Value(BTreeMap::from([(name.to_owned(), text)]))
+        } else {
+            Known::After(after)
+        };
+        Ok(FilesWork { root: root.to_owned(), files, commit: None })
+    }
+}
+
+fn catalog_file(platform: &str, id: &StepId, entities: &Value) -> Result<String, StepError> {
+    let mut text = format!("# Written by Landfall for the platform {platform}, step {id}.\n");
+    for entity in entities.as_array().into_iter().flatten() {
+        let name = entity.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        if !is_entity_name(name) {
+            return Err(StepError {
+                reason: format!("`{name}` cannot be an entity's name"),
+                help: Some("letters, digits and `-`, `_`, `.` between them; at most 63 characters".to_owned()),
+            });
+        }
+        let yaml = serde_saphyr::to_string(entity)
+            .map_err(|error| StepError::new(format!("the entity `{name}` cannot be written as YAML: {error}")))?;
+        text.push_str("---\n");
+        text.push_str(&yaml);
+    }
+    Ok(text)
+}
+
+/// Backstage's rule for `metadata.name`: 1 to 63 of `[A-Za-z0-9]`, `-`, `_` and `.`, with letters or
+/// digits at both ends and between separators (source: Backstage, descriptor format).
+pub(crate) fn is_entity_name(name: &str) -> bool {
+    name.len() <= 63
+        && name.split(['-', '_', '.']).all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+/// A path that stays below the platform file's folder.
+fn inside(path: &str, field: &str) -> Result<String, StepError> {
+    let trimmed = path.trim_start_matches("./").trim_end_matches('/');
+    if trimmed.is_empty() || path.starts_with('/') || trimmed.split('/').any(|part| part == "..") {
+        return Err(StepError {
+            reason: format!("`{field}` must stay below the platform file's folder, but is `{path}`"),
+            help: Some("give a relative path without `..`".to_owned()),
+        });
+    }
+    Ok(trimmed.to_owned())
+}
+
+fn known_text(value: Value, what: &str) -> Result<Known<String>, StepError> {
+    let after = waits_for(&value);
+    if !after.is_empty() {
+        return Ok(Known::After(after));
+    }
+    expression::as_text(&value).map(Known::Value).map_err(|why| StepError::new(format!("{what} takes text, but {why}")))
+}
+
+fn typed<T: DeserializeOwned>(spec: Value) -> Result<T, StepError> {
+    if let Some(step) = waits_for(&spec).first() {
+        return Err(StepError {
+            reason: format!("a field that must be known when planning waits for `{step}`"),
+            help: Some("only parameters, skeleton values, entities and checks may wait for other steps".to_owned()),
+        });
+    }
+    serde_json::from_value(spec).map_err(|error| StepError::new(format!("its values do not fit: {error}")))
+}
+
+/// What expressions in the platform file see.
+struct PlatformScope<'a>(&'a Evaluator<'a>);
+
+impl Scope for PlatformScope<'_> {
+    fn lookup(&self, path: &[String]) -> Result<Lookup, EvaluateError> {
+        match path {
+            [root, component, output, rest @ ..] if root == "components" => {
+                let value = self.0.output(component, output)?;
+                Ok(value.map_or(Lookup::Missing, |value| follow(value, rest)))
+            }
+            [root, component] if root == "components" => {
+                let mut all = Map::new();
+                for name in self.0.wanted.components.get(component).into_iter().flat_map(|one| one.outputs.keys()) {
+                    all.extend(self.0.output(component, name)?.map(|value| (name.clone(), value)));
+                }
+                Ok(Lookup::Value(Value::Object(all)))
+            }
+            [root, rest @ ..] if root == "platform" => Ok(follow(self.0.platform(), rest)),
+            _ => Ok(Lookup::Missing),
+        }
+    }
+}
+
+/// What expressions in a definition see.
+struct ComponentScope<'a> {
+    evaluator: &'a Evaluator<'a>,
+    component: &'a str,
+}
+
+impl Scope for ComponentScope<'_> {
+    fn lookup(&self, path: &[String]) -> Result<Lookup, EvaluateError> {
+        match path {
+            [root, input, rest @ ..] if root == "inputs" => {
+                let declared = self.evaluator.wanted.components.get(self.component);
+                if declared.is_none_or(|component| !component.inputs.contains_key(input)) {
+                    return Ok(Lookup::Missing);
+                }
+                Ok(follow(self.evaluator.input(self.component, input)?, rest))
+            }
+            [root] if root == "inputs" => {
+                let mut all = Map::new();
+                for name in self.evaluator.wanted.components.get(self.component).into_iter().flat_map(|one| one.inputs.keys()) {
+                    all.insert(name.clone(), self.evaluator.input(self.component, name)?);
+                }
+                Ok(Lookup::Value(Value::Object(all)))
+            }
+            [root, step, rest @ ..] if root == "steps" => {
+                let id = StepId::new(self.component, step);
+                Ok(match (self.evaluator.known.outputs(&id), rest) {
+                    (Given::LeftOut, _) => Lookup::Missing,
+                    (Given::NotYet, _) => Lookup::Value(unknown([id])),
+                    (Given::Outputs(outputs), [field, output, rest @ ..]) if field == "outputs" => {
+                        outputs.get(output).map_or(Lookup::Missing, |value| follow(value.clone(), rest))
+                    }
+                    (Given::Outputs(outputs), _) => {
+                        Lookup::Value(serde_json::json!({ "outputs": outputs.clone() }))
+                    }
+                })
+            }
+            [root, rest @ ..] if root == "platform" => Ok(follow(self.evaluator.platform(), rest)),
+            _ => Ok(Lookup::Missing),
+        }
+    }
+}
+
+/// What expressions in a skeleton see.
+struct SkeletonScope {
+    values: Value,
+    platform: Value,
+}
+
+impl Scope for SkeletonScope {
+    fn lookup(&self, path: &[String]) -> Result<Lookup, EvaluateError> {
+        Ok(match path {
+            [root, rest @ ..] if root == "values" => follow(self.values.clone(), rest),
+            [root, rest @ ..] if root == "platform" => follow(self.platform.clone(), rest),
+            _ => Lookup::Missing,
+        })
+    }
+}
+
+/// Walks on into a value; what is unknown stays unknown however far one walks.
+fn follow(value: Value, path: &[String]) -> Lookup {
+    let mut value = value;
+    for part in path {
+        let after = waits_for(&value);
+        let next = match &mut value {
+            Value::Object(map) => map.get_mut(part).map(Value::take),
+            Value::Array(items) => part.parse::<usize>().ok().and_then(|index| items.get_mut(index)).map(Value::take),
+            _ => None,
+        };
+        match next {
+            Some(next) => value = next,
+            None if !after.is_empty() => return Lookup::Value(unknown(after)),
+            None => return Lookup::Missing,
+        }
+    }
+    Lookup::Value(value)
+}

@@ -1,0 +1,359 @@
+//! `component.yaml`: what a component does, step by step.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::platform::ApiVersion;
+
+/// The kind of a definition file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ComponentKind {
+    /// A component's definition.
+    Component,
+}
+
+/// One `component.yaml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DefinitionFile {
+    /// Always `landfall.dev/v1`.
+    pub api_version: ApiVersion,
+    /// Always `Component`.
+    pub kind: ComponentKind,
+    /// What the definition is called.
+    pub metadata: DefinitionMetadata,
+    /// What it takes, does and gives.
+    pub spec: DefinitionSpec,
+}
+
+/// What a definition is called.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DefinitionMetadata {
+    /// The same as the definition's folder.
+    #[schemars(regex(pattern = "^[a-z][a-z0-9-]{0,62}$"))]
+    pub name: String,
+    /// A name for people.
+    #[serde(default)]
+    pub title: String,
+    /// One sentence: what it brings about.
+    #[serde(default)]
+    pub description: String,
+}
+
+/// What a definition takes, does and gives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DefinitionSpec {
+    /// Inputs by name; each is a JSON Schema (2020-12). One without `default` must be given.
+    #[serde(default)]
+    pub inputs: IndexMap<String, serde_json::Map<String, Value>>,
+    /// The steps. Their order comes from their references and `after`, not from the file.
+    #[schemars(length(min = 1))]
+    pub steps: Vec<StepDefinition>,
+    /// What other components may refer to.
+    #[serde(default)]
+    pub outputs: IndexMap<String, OutputDefinition>,
+}
+
+/// One output of a definition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OutputDefinition {
+    /// Its type, as JSON Schema names types.
+    #[serde(rename = "type")]
+    pub kind: OutputType,
+    /// What it is.
+    #[serde(default)]
+    pub description: String,
+    /// Where it comes from, usually `${steps.NAME.outputs.OUTPUT}`.
+    pub value: Value,
+}
+
+/// The type of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputType {
+    /// Text.
+    String,
+    /// A whole number.
+    Integer,
+    /// Any number.
+    Number,
+    /// True or false.
+    Boolean,
+    /// A list.
+    Array,
+    /// A mapping.
+    Object,
+}
+
+/// One step. Exactly one of `stack`, `secret`, `files`, `entity`, `check` says what it does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StepDefinition {
+    /// Its name, unique in the definition.
+    #[schemars(regex(pattern = "^[a-zA-Z][a-zA-Z0-9-]{0,40}$"))]
+    pub name: String,
+    /// What it does, for people.
+    #[serde(default)]
+    pub title: String,
+    /// Steps to wait for although no value comes from them.
+    #[serde(default)]
+    pub after: Vec<String>,
+    /// Left out when this is false. Must be known when planning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<bool>,
+    /// Kept, and named as kept, by `destroy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain: Option<bool>,
+    /// Something of which an account holds only one: used as it stands when someone else made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing: Option<Existing>,
+    /// One CloudFormation stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<StackSpec>,
+    /// A value generated once and kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretSpec>,
+    /// A folder rendered from a skeleton.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<FilesSpec>,
+    /// Entries for the software catalog.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity: Option<EntitySpec>,
+    /// An assertion, retried until a deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckSpec>,
+}
+
+/// The kind of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum StepKind {
+    /// One CloudFormation stack.
+    Stack,
+    /// A value generated once and kept.
+    Secret,
+    /// A folder rendered from a skeleton.
+    Files,
+    /// Entries for the software catalog.
+    Entity,
+    /// An assertion.
+    Check,
+}
+
+impl StepKind {
+    /// Every kind, with the key that names it in `component.yaml`.
+    pub const ALL: [(StepKind, &'static str); 5] = [
+        (StepKind::Stack, "stack"),
+        (StepKind::Secret, "secret"),
+        (StepKind::Files, "files"),
+        (StepKind::Entity, "entity"),
+        (StepKind::Check, "check"),
+    ];
+
+    /// The key that names it.
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, word)| word)
+    }
+}
+
+/// Something an account holds only one of, looked up before the step's stack is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Existing {
+    /// An IAM OpenID Connect provider.
+    pub oidc_provider: ExistingOidcProvider,
+    /// What the step gives when the thing is used as it stands; the same names as the stack's outputs.
+    #[serde(default)]
+    pub outputs: BTreeMap<String, String>,
+}
+
+/// An IAM OpenID Connect provider, of which an account holds one per URL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExistingOidcProvider {
+    /// The issuer's URL, with `https://`.
+    pub url: String,
+    /// The audience that must be among its client ids.
+    pub audience: String,
+}
+
+/// One CloudFormation stack, named `<platform>-<component>-<step>`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StackSpec {
+    /// The template's file in the definition's folder.
+    pub template: String,
+    /// Values for the template's parameters. Numbers and booleans become text; join lists.
+    #[serde(default)]
+    pub parameters: IndexMap<String, Value>,
+    /// Another region than the platform's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Whether CloudFormation refuses to delete the stack. `destroy` lifts it after confirmation.
+    #[serde(default)]
+    pub termination_protection: bool,
+    /// Logical ids of buckets that are emptied, every version, before the stack is deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub empty: Vec<String>,
+}
+
+/// A value generated once, kept in AWS Secrets Manager, and never seen by Landfall.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretSpec {
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
+    /// How many characters are generated.
+    #[serde(default = "default_secret_length")]
+    #[schemars(range(min = 8, max = 4096))]
+    pub length: u32,
+    /// Leave punctuation out.
+    #[serde(default)]
+    pub exclude_punctuation: bool,
+    /// Characters to leave out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub exclude_characters: String,
+    /// Days in which a deleted secret can be brought back; 0 deletes at once.
+    #[serde(default = "default_recovery_days")]
+    #[schemars(range(min = 0, max = 30))]
+    pub recovery_days: u32,
+}
+
+fn default_secret_length() -> u32 {
+    40
+}
+
+fn default_recovery_days() -> u32 {
+    7
+}
+
+/// A folder rendered from a skeleton. Files named `*.tmpl` are rendered and lose the suffix;
+/// all others are copied byte for byte.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FilesSpec {
+    /// The skeleton's folder in the definition's folder.
+    pub from: String,
+    /// The folder to write, relative to the platform file. Must be known when planning.
+    pub to: String,
+    /// What `${values.NAME}` stands for in the skeleton.
+    #[serde(default)]
+    pub values: serde_json::Map<String, Value>,
+    /// Commit what was written to the git repository the folder is (made when there is none).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+}
+
+/// Entries for the software catalog, written as one multi-document `catalog-info.yaml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EntitySpec {
+    /// The file to write, relative to the platform file. Must be known when planning.
+    pub file: String,
+    /// The entities, in Backstage's descriptor format.
+    #[schemars(length(min = 1))]
+    pub entities: Vec<serde_json::Map<String, Value>>,
+}
+
+/// An assertion, retried until it holds or the time is up. Exactly one of `identity`, `dns`, `http`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CheckSpec {
+    /// Who the credentials belong to, and how long they last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityCheck>,
+    /// A name resolves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsCheck>,
+    /// An address answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpCheck>,
+    /// How long to keep trying, such as `30s`, `5m` or `1h`.
+    #[serde(default = "default_within")]
+    #[schemars(regex(pattern = "^[0-9]+(s|m|h)$"))]
+    pub within: String,
+}
+
+fn default_within() -> String {
+    "2m".to_owned()
+}
+
+/// Who the credentials belong to, and how long they last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IdentityCheck {
+    /// The account they must belong to.
+    #[schemars(regex(pattern = "^[0-9]{12}$"))]
+    pub account: String,
+    /// How long they must still last, when they expire at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[0-9]+(s|m|h)$"))]
+    pub minimum_lifetime: Option<String>,
+    /// Whether long-lived access keys are refused.
+    #[serde(default)]
+    pub temporary: bool,
+}
+
+/// A name resolves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DnsCheck {
+    /// The name.
+    pub name: String,
+    /// The record type.
+    #[serde(default, rename = "type")]
+    pub kind: RecordType,
+    /// A value that must be among the answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
+    /// The server to ask, as `address:port`, instead of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+}
+
+/// A DNS record type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RecordType {
+    /// An IPv4 address.
+    #[default]
+    A,
+    /// An IPv6 address.
+    #[serde(rename = "AAAA")]
+    Aaaa,
+    /// Another name.
+    #[serde(rename = "CNAME")]
+    Cname,
+    /// Text.
+    #[serde(rename = "TXT")]
+    Txt,
+    /// A name server.
+    #[serde(rename = "NS")]
+    Ns,
+}
+
+/// An address answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpCheck {
+    /// The address, `http://` or `https://`.
+    pub url: String,
+    /// The status that must come back.
+    #[serde(default = "default_status")]
+    #[schemars(range(min = 100, max = 599))]
+    pub status: u16,
+    /// A text that must be in the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
+}
+
+fn default_status() -> u16 {
+    200
+}
