@@ -32,8 +32,12 @@ pub fn dot(plan: &Plan) -> String {
 
 /// A Mermaid flowchart, as Markdown viewers draw it.
 pub fn mermaid(plan: &Plan) -> String {
-    let names: HashMap<&StepId, String> =
-        plan.steps.iter().enumerate().map(|(index, step)| (&step.id, format!("s{index}"))).collect();
+    let names: HashMap<&StepId, String> = plan
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(index, step)| (&step.id, format!("s{index}")))
+        .collect();
     let mut text = "flowchart LR\n".to_owned();
     for step in &plan.steps {
         let _ = writeln!(
@@ -53,13 +57,20 @@ pub fn mermaid(plan: &Plan) -> String {
     drawn.sort();
     drawn.dedup();
     for action in drawn {
-        let _ = writeln!(text, "  classDef {} fill:{},stroke:#57606a,color:#1f2328", action.word(), fill(action));
+        let _ = writeln!(
+            text,
+            "  classDef {} fill:{},stroke:#57606a,color:#1f2328",
+            action.word(),
+            fill(action)
+        );
     }
     text
 }
 
 fn edges(plan: &Plan) -> impl Iterator<Item = (&StepId, &PlannedStep)> {
-    plan.steps.iter().flat_map(|step| step.after.iter().map(move |before| (before, step)))
+    plan.steps
+        .iter()
+        .flat_map(|step| step.after.iter().map(move |before| (before, step)))
 }
 
 fn fill(action: Action) -> &'static str {
@@ -136,7 +147,12 @@ fn layout(plan: &Plan) -> HashMap<StepId, (usize, usize)> {
     let mut column: HashMap<&StepId, usize> = HashMap::new();
     let mut columns: Vec<Vec<&PlannedStep>> = Vec::new();
     for step in &plan.steps {
-        let at = step.after.iter().filter_map(|before| column.get(before)).max().map_or(0, |before| before + 1);
+        let at = step
+            .after
+            .iter()
+            .filter_map(|before| column.get(before))
+            .max()
+            .map_or(0, |before| before + 1);
         column.insert(&step.id, at);
         columns.resize_with(columns.len().max(at + 1), Vec::new);
         columns[at].push(step);
@@ -144,9 +160,17 @@ fn layout(plan: &Plan) -> HashMap<StepId, (usize, usize)> {
     let mut places: HashMap<StepId, (usize, usize)> = HashMap::new();
     for (x, steps) in columns.iter_mut().enumerate() {
         let middle = |step: &PlannedStep| {
-            let rows: Vec<usize> =
-                step.after.iter().filter_map(|before| places.get(before)).map(|(_, row)| *row).collect();
-            if rows.is_empty() { 0 } else { rows.iter().sum::<usize>() * 100 / rows.len() }
+            let rows: Vec<usize> = step
+                .after
+                .iter()
+                .filter_map(|before| places.get(before))
+                .map(|(_, row)| *row)
+                .collect();
+            if rows.is_empty() {
+                0
+            } else {
+                rows.iter().sum::<usize>() * 100 / rows.len()
+            }
         };
         steps.sort_by_cached_key(|step| middle(step));
         for (y, step) in steps.iter().enumerate() {
@@ -164,5 +188,8 @@ fn shortened(text: &str, letters: usize) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

@@ -54,7 +54,10 @@ pub struct StepError {
 
 impl StepError {
     fn new(reason: impl Into<String>) -> StepError {
-        StepError { reason: reason.into(), help: None }
+        StepError {
+            reason: reason.into(),
+            help: None,
+        }
     }
 }
 
@@ -77,12 +80,25 @@ pub struct Evaluator<'a> {
 pub struct Expressions(Compiler);
 
 impl<'a> Evaluator<'a> {
-    pub(crate) fn new(wanted: &'a Wanted, compiler: &'a Compiler, known: &'a dyn StepOutputs) -> Evaluator<'a> {
-        Evaluator { wanted, compiler, known, inputs: RefCell::new(HashMap::new()) }
+    pub(crate) fn new(
+        wanted: &'a Wanted,
+        compiler: &'a Compiler,
+        known: &'a dyn StepOutputs,
+    ) -> Evaluator<'a> {
+        Evaluator {
+            wanted,
+            compiler,
+            known,
+            inputs: RefCell::new(HashMap::new()),
+        }
     }
 
     /// An evaluator that shares compiled expressions with others.
-    pub fn with(wanted: &'a Wanted, expressions: &'a Expressions, known: &'a dyn StepOutputs) -> Evaluator<'a> {
+    pub fn with(
+        wanted: &'a Wanted,
+        expressions: &'a Expressions,
+        known: &'a dyn StepOutputs,
+    ) -> Evaluator<'a> {
         Evaluator::new(wanted, &expressions.0, known)
     }
 
@@ -92,7 +108,11 @@ impl<'a> Evaluator<'a> {
         if let Some(value) = self.inputs.borrow().get(&key) {
             return Ok(value.clone());
         }
-        let written = self.wanted.components.get(component).and_then(|component| component.inputs.get(input));
+        let written = self
+            .wanted
+            .components
+            .get(component)
+            .and_then(|component| component.inputs.get(input));
         let value = match written {
             Some(written) => expression::evaluate_tree(self.compiler, written, &PlatformScope(self))?,
             None => Value::Null,
@@ -106,8 +126,14 @@ impl<'a> Evaluator<'a> {
     /// # Errors
     /// The expression that has no value.
     pub fn output(&self, component: &str, output: &str) -> Result<Option<Value>, EvaluateError> {
-        let written = self.wanted.components.get(component).and_then(|component| component.outputs.get(output));
-        written.map(|written| self.in_component(component, written)).transpose()
+        let written = self
+            .wanted
+            .components
+            .get(component)
+            .and_then(|component| component.outputs.get(output));
+        written
+            .map(|written| self.in_component(component, written))
+            .transpose()
     }
 
     /// The known outputs of a component; those still waiting are left out.
@@ -116,8 +142,17 @@ impl<'a> Evaluator<'a> {
     /// The expression that has no value.
     pub fn known_outputs(&self, component: &str) -> Result<Outputs, EvaluateError> {
         let mut outputs = Outputs::new();
-        for name in self.wanted.components.get(component).into_iter().flat_map(|component| component.outputs.keys()) {
-            if let Some(value) = self.output(component, name)?.filter(|value| waits_for(value).is_empty()) {
+        for name in self
+            .wanted
+            .components
+            .get(component)
+            .into_iter()
+            .flat_map(|component| component.outputs.keys())
+        {
+            if let Some(value) = self
+                .output(component, name)?
+                .filter(|value| waits_for(value).is_empty())
+            {
                 outputs.insert(name.clone(), value);
             }
         }
@@ -126,7 +161,14 @@ impl<'a> Evaluator<'a> {
 
     /// Evaluates something a definition wrote, for one component that uses it.
     pub(crate) fn in_component(&self, component: &str, written: &Value) -> Result<Value, EvaluateError> {
-        expression::evaluate_tree(self.compiler, written, &ComponentScope { evaluator: self, component })
+        expression::evaluate_tree(
+            self.compiler,
+            written,
+            &ComponentScope {
+                evaluator: self,
+                component,
+            },
+        )
     }
 
     fn platform(&self) -> Value {
@@ -145,9 +187,10 @@ impl<'a> Evaluator<'a> {
         let spec = self.in_component(component, &wanted.spec)?;
         let work = match wanted.kind {
             StepKind::Stack => Work::Stack(Box::new(self.stack(wanted, spec)?)),
-            StepKind::Secret => {
-                Work::Secret(SecretWork { name: self.name_of(&wanted.id), spec: typed::<SecretSpec>(spec)? })
-            }
+            StepKind::Secret => Work::Secret(SecretWork {
+                name: self.name_of(&wanted.id),
+                spec: typed::<SecretSpec>(spec)?,
+            }),
             StepKind::Files => Work::Files(self.files(wanted, spec)?),
             StepKind::Entity => Work::Entity(self.entity(wanted, spec)?),
             StepKind::Check => {
@@ -159,7 +202,11 @@ impl<'a> Evaluator<'a> {
                 })
             }
         };
-        Ok(Step { id: wanted.id.clone(), facts: self.wanted.facts.clone(), work })
+        Ok(Step {
+            id: wanted.id.clone(),
+            facts: self.wanted.facts.clone(),
+            work,
+        })
     }
 
     fn name_of(&self, id: &StepId) -> String {
@@ -169,8 +216,17 @@ impl<'a> Evaluator<'a> {
     fn stack(&self, wanted: &WantedStep, mut spec: Value) -> Result<StackWork, StepError> {
         // Parameters may wait for other steps; nothing else of a stack may.
         let given = spec.as_object_mut().and_then(|spec| spec.remove("parameters"));
-        let StackSpec { template: _, parameters: _, region, termination_protection, empty } = typed(spec)?;
-        let template = wanted.template.as_ref().ok_or_else(|| StepError::new("its template was not read"))?;
+        let StackSpec {
+            template: _,
+            parameters: _,
+            region,
+            termination_protection,
+            empty,
+        } = typed(spec)?;
+        let template = wanted
+            .template
+            .as_ref()
+            .ok_or_else(|| StepError::new("its template was not read"))?;
         let mut parameters = BTreeMap::new();
         for (name, value) in given.as_ref().and_then(Value::as_object).into_iter().flatten() {
             let after = waits_for(value);
@@ -178,10 +234,9 @@ impl<'a> Evaluator<'a> {
                 // No value: CloudFormation takes the template's default.
                 Value::Null => continue,
                 _ if !after.is_empty() => Known::After(after),
-                value => Known::Value(
-                    expression::as_text(value)
-                        .map_err(|why| StepError::new(format!("the parameter `{name}` takes text, but {why}")))?,
-                ),
+                value => Known::Value(expression::as_text(value).map_err(|why| {
+                    StepError::new(format!("the parameter `{name}` takes text, but {why}"))
+                })?),
             };
             self.no_secret(template, name, &value)?;
             parameters.insert(name.clone(), value);
@@ -196,7 +251,8 @@ impl<'a> Evaluator<'a> {
         let existing = match &wanted.existing {
             None => None,
             Some(existing) => {
-                let written = serde_json::to_value(existing).map_err(|error| StepError::new(error.to_string()))?;
+                let written =
+                    serde_json::to_value(existing).map_err(|error| StepError::new(error.to_string()))?;
                 Some(typed(self.in_component(wanted.id.component(), &written)?)?)
             }
         };
@@ -221,8 +277,14 @@ impl<'a> Evaluator<'a> {
         name: &str,
         value: &Known<String>,
     ) -> Result<(), StepError> {
-        let hidden = template.interface.parameters.get(name).is_some_and(|parameter| parameter.no_echo);
-        let literal = value.value().is_some_and(|text| !text.is_empty() && !text.starts_with("{{resolve:"));
+        let hidden = template
+            .interface
+            .parameters
+            .get(name)
+            .is_some_and(|parameter| parameter.no_echo);
+        let literal = value
+            .value()
+            .is_some_and(|text| !text.is_empty() && !text.starts_with("{{resolve:"));
         if hidden && literal {
             return Err(StepError {
                 reason: format!("the parameter `{name}` is a secret (NoEcho) but gets a plain value"),
@@ -244,19 +306,32 @@ impl<'a> Evaluator<'a> {
     }
 
     fn files(&self, wanted: &WantedStep, mut spec: Value) -> Result<FilesWork, StepError> {
-        let values = spec.as_object_mut().and_then(|spec| spec.remove("values")).unwrap_or_default();
-        let FilesSpec { from: _, to, values: _, commit } = typed(spec)?;
+        let values = spec
+            .as_object_mut()
+            .and_then(|spec| spec.remove("values"))
+            .unwrap_or_default();
+        let FilesSpec {
+            from: _,
+            to,
+            values: _,
+            commit,
+        } = typed(spec)?;
         let after = waits_for(&values);
         let files = if after.is_empty() {
-            let scope = SkeletonScope { values, platform: self.platform() };
+            let scope = SkeletonScope {
+                values,
+                platform: self.platform(),
+            };
             let mut files = BTreeMap::new();
             for (path, digest) in &wanted.skeleton {
                 let text = self.content(digest)?;
                 match path.strip_suffix(".tmpl") {
                     None => files.insert(path.clone(), text.to_owned()),
                     Some(path) => {
-                        let rendered = expression::evaluate_text(self.compiler, text, &scope)
-                            .map_err(|error| StepError::new(format!("in the skeleton's {path}.tmpl, {error}")))?;
+                        let rendered =
+                            expression::evaluate_text(self.compiler, text, &scope).map_err(|error| {
+                                StepError::new(format!("in the skeleton's {path}.tmpl, {error}"))
+                            })?;
                         let rendered = expression::as_text(&rendered)
                             .map_err(|why| StepError::new(format!("{path}.tmpl is not text: {why}")))?;
                         files.insert(path.to_owned(), rendered)
@@ -267,11 +342,18 @@ impl<'a> Evaluator<'a> {
         } else {
             Known::After(after)
         };
-        Ok(FilesWork { root: inside(&to, "to")?, files, commit })
+        Ok(FilesWork {
+            root: inside(&to, "to")?,
+            files,
+            commit,
+        })
     }
 
     fn entity(&self, wanted: &WantedStep, mut spec: Value) -> Result<FilesWork, StepError> {
-        let entities = spec.as_object_mut().and_then(|spec| spec.remove("entities")).unwrap_or_default();
+        let entities = spec
+            .as_object_mut()
+            .and_then(|spec| spec.remove("entities"))
+            .unwrap_or_default();
         let after = waits_for(&entities);
         if let Some(spec) = spec.as_object_mut() {
             spec.insert("entities".to_owned(), Value::Array(Vec::new()));
@@ -285,22 +367,32 @@ impl<'a> Evaluator<'a> {
         } else {
             Known::After(after)
         };
-        Ok(FilesWork { root: root.to_owned(), files, commit: None })
+        Ok(FilesWork {
+            root: root.to_owned(),
+            files,
+            commit: None,
+        })
     }
 }
 
 fn catalog_file(platform: &str, id: &StepId, entities: &Value) -> Result<String, StepError> {
     let mut text = format!("# Written by Landfall for the platform {platform}, step {id}.\n");
     for entity in entities.as_array().into_iter().flatten() {
-        let name = entity.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let name = entity
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         if !is_entity_name(name) {
             return Err(StepError {
                 reason: format!("`{name}` cannot be an entity's name"),
-                help: Some("letters, digits and `-`, `_`, `.` between them; at most 63 characters".to_owned()),
+                help: Some(
+                    "letters, digits and `-`, `_`, `.` between them; at most 63 characters".to_owned(),
+                ),
             });
         }
-        let yaml = serde_saphyr::to_string(entity)
-            .map_err(|error| StepError::new(format!("the entity `{name}` cannot be written as YAML: {error}")))?;
+        let yaml = serde_saphyr::to_string(entity).map_err(|error| {
+            StepError::new(format!("the entity `{name}` cannot be written as YAML: {error}"))
+        })?;
         text.push_str("---\n");
         text.push_str(&yaml);
     }
@@ -311,7 +403,9 @@ fn catalog_file(platform: &str, id: &StepId, entities: &Value) -> Result<String,
 /// digits at both ends and between separators (source: Backstage, descriptor format).
 pub(crate) fn is_entity_name(name: &str) -> bool {
     name.len() <= 63
-        && name.split(['-', '_', '.']).all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        && name
+            .split(['-', '_', '.'])
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// A path that stays below the platform file's folder.
@@ -331,14 +425,18 @@ fn known_text(value: Value, what: &str) -> Result<Known<String>, StepError> {
     if !after.is_empty() {
         return Ok(Known::After(after));
     }
-    expression::as_text(&value).map(Known::Value).map_err(|why| StepError::new(format!("{what} takes text, but {why}")))
+    expression::as_text(&value)
+        .map(Known::Value)
+        .map_err(|why| StepError::new(format!("{what} takes text, but {why}")))
 }
 
 fn typed<T: DeserializeOwned>(spec: Value) -> Result<T, StepError> {
     if let Some(step) = waits_for(&spec).first() {
         return Err(StepError {
             reason: format!("a field that must be known when planning waits for `{step}`"),
-            help: Some("only parameters, skeleton values, entities and checks may wait for other steps".to_owned()),
+            help: Some(
+                "only parameters, skeleton values, entities and checks may wait for other steps".to_owned(),
+            ),
         });
     }
     serde_json::from_value(spec).map_err(|error| StepError::new(format!("its values do not fit: {error}")))
@@ -356,7 +454,14 @@ impl Scope for PlatformScope<'_> {
             }
             [root, component] if root == "components" => {
                 let mut all = Map::new();
-                for name in self.0.wanted.components.get(component).into_iter().flat_map(|one| one.outputs.keys()) {
+                for name in self
+                    .0
+                    .wanted
+                    .components
+                    .get(component)
+                    .into_iter()
+                    .flat_map(|one| one.outputs.keys())
+                {
                     all.extend(self.0.output(component, name)?.map(|value| (name.clone(), value)));
                 }
                 Ok(Lookup::Value(Value::Object(all)))
@@ -385,7 +490,14 @@ impl Scope for ComponentScope<'_> {
             }
             [root] if root == "inputs" => {
                 let mut all = Map::new();
-                for name in self.evaluator.wanted.components.get(self.component).into_iter().flat_map(|one| one.inputs.keys()) {
+                for name in self
+                    .evaluator
+                    .wanted
+                    .components
+                    .get(self.component)
+                    .into_iter()
+                    .flat_map(|one| one.inputs.keys())
+                {
                     all.insert(name.clone(), self.evaluator.input(self.component, name)?);
                 }
                 Ok(Lookup::Value(Value::Object(all)))
@@ -395,9 +507,9 @@ impl Scope for ComponentScope<'_> {
                 Ok(match (self.evaluator.known.outputs(&id), rest) {
                     (Given::LeftOut, _) => Lookup::Missing,
                     (Given::NotYet, _) => Lookup::Value(unknown([id])),
-                    (Given::Outputs(outputs), [field, output, rest @ ..]) if field == "outputs" => {
-                        outputs.get(output).map_or(Lookup::Missing, |value| follow(value.clone(), rest))
-                    }
+                    (Given::Outputs(outputs), [field, output, rest @ ..]) if field == "outputs" => outputs
+                        .get(output)
+                        .map_or(Lookup::Missing, |value| follow(value.clone(), rest)),
                     (Given::Outputs(outputs), _) => {
                         Lookup::Value(serde_json::json!({ "outputs": outputs.clone() }))
                     }
@@ -432,7 +544,11 @@ fn follow(value: Value, path: &[String]) -> Lookup {
         let after = waits_for(&value);
         let next = match &mut value {
             Value::Object(map) => map.get_mut(part).map(Value::take),
-            Value::Array(items) => part.parse::<usize>().ok().and_then(|index| items.get_mut(index)).map(Value::take),
+            Value::Array(items) => part
+                .parse::<usize>()
+                .ok()
+                .and_then(|index| items.get_mut(index))
+                .map(Value::take),
             _ => None,
         };
         match next {

@@ -99,7 +99,8 @@ pub(crate) struct Compiler {
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
     for extension in [cel::extensions::strings, cel::extensions::lists] {
-        env.add_extension(extension).expect("an extension is added to a fresh environment once");
+        env.add_extension(extension)
+            .expect("an extension is added to a fresh environment once");
     }
     Arc::new(env)
 });
@@ -113,7 +114,10 @@ impl Compiler {
         }
         let compiled = Arc::new(match plain_path(source) {
             Some(path) => Compiled::Path(path),
-            None => Compiled::Program(Box::new(ENV.compile(source).map_err(|errors| parse_error(&errors, source))?)),
+            None => Compiled::Program(Box::new(
+                ENV.compile(source)
+                    .map_err(|errors| parse_error(&errors, source))?,
+            )),
         });
         cache.insert(source.to_owned(), compiled.clone());
         Ok(compiled)
@@ -121,12 +125,22 @@ impl Compiler {
 }
 
 fn parse_error(errors: &cel::ParseErrors, source: &str) -> (String, Range<usize>) {
-    let Some(first) = errors.errors.first() else { return ("not valid CEL".to_owned(), 0..source.len()) };
+    let Some(first) = errors.errors.first() else {
+        return ("not valid CEL".to_owned(), 0..source.len());
+    };
     let (line, column) = first.pos;
-    let line_start: usize =
-        source.split_inclusive('\n').take(usize::try_from(line - 1).unwrap_or(0)).map(str::len).sum();
+    let line_start: usize = source
+        .split_inclusive('\n')
+        .take(usize::try_from(line - 1).unwrap_or(0))
+        .map(str::len)
+        .sum();
     let start = (line_start + usize::try_from(column - 1).unwrap_or(0)).min(source.len());
-    let message = first.msg.lines().next().unwrap_or_default().trim_start_matches("Syntax error: ");
+    let message = first
+        .msg
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("Syntax error: ");
     (message.to_owned(), start..source.len().max(start))
 }
 
@@ -136,7 +150,9 @@ fn plain_path(source: &str) -> Option<Vec<String>> {
     let parts: Vec<&str> = source.split('.').collect();
     let is_name = |part: &&str| {
         part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-            && part.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+            && part
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
     };
     let is_word = matches!(source, "true" | "false" | "null" | "in");
     (parts.iter().all(is_name) && !is_word).then(|| parts.into_iter().map(str::to_owned).collect())
@@ -159,7 +175,12 @@ pub(crate) struct Checker<'a> {
 
 impl<'a> Checker<'a> {
     pub(crate) fn new(compiler: &'a Compiler, names: &'a Names) -> Checker<'a> {
-        Checker { compiler, names, found: Diagnostics::default(), references: BTreeSet::new() }
+        Checker {
+            compiler,
+            names,
+            found: Diagnostics::default(),
+            references: BTreeSet::new(),
+        }
     }
 
     /// Checks all texts in a tree.
@@ -186,8 +207,12 @@ impl<'a> Checker<'a> {
             Ok(parts) => parts,
             Err(at) => {
                 self.found.push(
-                    Diagnostic::error("an expression is not closed", locate(span, &text[at..]), "no `}` for this `${`")
-                        .help("close it with `}`, or write `$${` for a literal `${`"),
+                    Diagnostic::error(
+                        "an expression is not closed",
+                        locate(span, &text[at..]),
+                        "no `}` for this `${`",
+                    )
+                    .help("close it with `}`, or write `$${` for a literal `${`"),
                 );
                 return None;
             }
@@ -201,11 +226,15 @@ impl<'a> Checker<'a> {
             let kind = self.expression(source, &place)?;
             if !whole && !kind.fits_in_text() {
                 self.found.push(
-                    Diagnostic::error(format!("{kind} cannot stand inside a text"), place, format!("this is {kind}"))
-                        .maybe_help(matches!(kind, Type::List(_)).then(|| {
-                            "join it, for example with `.join(',')`, or let the expression be the whole value"
-                                .to_owned()
-                        })),
+                    Diagnostic::error(
+                        format!("{kind} cannot stand inside a text"),
+                        place,
+                        format!("this is {kind}"),
+                    )
+                    .maybe_help(matches!(kind, Type::List(_)).then(|| {
+                        "join it, for example with `.join(',')`, or let the expression be the whole value"
+                            .to_owned()
+                    })),
                 );
                 return None;
             }
@@ -217,8 +246,12 @@ impl<'a> Checker<'a> {
     fn expression(&mut self, source: &str, place: &Span) -> Option<Type> {
         if source.trim().is_empty() {
             self.found.push(
-                Diagnostic::error("an expression is empty", place.clone(), "nothing between the braces")
-                    .help("write a CEL expression, or `$${` for a literal `${`"),
+                Diagnostic::error(
+                    "an expression is empty",
+                    place.clone(),
+                    "nothing between the braces",
+                )
+                .help("write a CEL expression, or `$${` for a literal `${`"),
             );
             return None;
         }
@@ -226,13 +259,19 @@ impl<'a> Checker<'a> {
         match self.compiler.compile(source) {
             Err((message, range)) => {
                 self.found.push(
-                    Diagnostic::error("this is not valid CEL", inner(range), message)
-                        .help("expressions are CEL: `inputs.name`, `a ? b : c`, `list.join(',')`, `size(list) > 1`"),
+                    Diagnostic::error("this is not valid CEL", inner(range), message).help(
+                        "expressions are CEL: `inputs.name`, `a ? b : c`, `list.join(',')`, `size(list) > 1`",
+                    ),
                 );
                 None
             }
             Ok(compiled) => {
-                let mut inference = Inference { checker: self, place, bound: Vec::new(), offsets: None };
+                let mut inference = Inference {
+                    checker: self,
+                    place,
+                    bound: Vec::new(),
+                    offsets: None,
+                };
                 match &*compiled {
                     Compiled::Path(path) => inference.path(path),
                     Compiled::Program(program) => {
@@ -249,7 +288,10 @@ impl<'a> Checker<'a> {
 fn locate(span: &Span, piece: &str) -> Span {
     let text = &span.file.text[span.range.clone()];
     match text.find(piece) {
-        Some(at) => Span { file: span.file.clone(), range: span.range.start + at..span.range.start + at + piece.len() },
+        Some(at) => Span {
+            file: span.file.clone(),
+            range: span.range.start + at..span.range.start + at + piece.len(),
+        },
         None => span.clone(),
     }
 }
@@ -277,10 +319,16 @@ impl Inference<'_, '_> {
         let Some(kind) = self.checker.names.get(root) else {
             let names = self.checker.names.keys().copied();
             let help = suggest::help(root, names, "names in scope");
-            self.wrong(format!("unknown name `{root}`"), "nothing in scope has this name", help);
+            self.wrong(
+                format!("unknown name `{root}`"),
+                "nothing in scope has this name",
+                help,
+            );
             return None;
         };
-        self.checker.references.insert(path.iter().map(|part| (*part).to_owned()).collect());
+        self.checker
+            .references
+            .insert(path.iter().map(|part| (*part).to_owned()).collect());
         let kind = kind.clone();
         self.select_all(kind, &path[..1], &path[1..])
     }
@@ -302,10 +350,14 @@ impl Inference<'_, '_> {
             Type::Object(called, fields) => match fields.get(field) {
                 Some(kind) => Some(kind.clone()),
                 None => {
-                    let hyphen = fields.keys().find(|name| name.contains('-') && name.starts_with(field));
+                    let hyphen = fields
+                        .keys()
+                        .find(|name| name.contains('-') && name.starts_with(field));
                     let help = match hyphen {
                         Some(name) => format!("a name with a hyphen is written `{whole}['{name}']`"),
-                        None => suggest::help(field, fields.keys().map(String::as_str), &format!("{called}s")),
+                        None => {
+                            suggest::help(field, fields.keys().map(String::as_str), &format!("{called}s"))
+                        }
                     };
                     self.wrong(
                         format!("`{whole}` has no {called} `{field}`"),
@@ -342,8 +394,12 @@ impl Inference<'_, '_> {
                 Some(path)
             }
             Expr::Call(call) if call.func_name == operators::INDEX => {
-                let [operand, index] = call.args.as_slice() else { return None };
-                let Expr::Literal(LiteralValue::String(key)) = &index.expr else { return None };
+                let [operand, index] = call.args.as_slice() else {
+                    return None;
+                };
+                let Expr::Literal(LiteralValue::String(key)) = &index.expr else {
+                    return None;
+                };
                 let mut path = Self::as_path(operand)?;
                 path.push(key.inner());
                 Some(path)
@@ -402,7 +458,11 @@ impl Inference<'_, '_> {
                     Type::Any => Type::Any,
                     Type::Map(_) | Type::Object(..) => Type::Text,
                     other => {
-                        self.wrong(format!("{other} has no items to go through"), "not a list", String::new());
+                        self.wrong(
+                            format!("{other} has no items to go through"),
+                            "not a list",
+                            String::new(),
+                        );
                         return None;
                     }
                 };
@@ -444,8 +504,12 @@ impl Inference<'_, '_> {
                 let place = self.place_of(id, name);
                 let help = suggest::help(name, FUNCTIONS.iter().map(|function| function.0), "functions");
                 self.checker.found.push(
-                    Diagnostic::error(format!("unknown function `{name}`"), place, "CEL has no such function here")
-                        .help(help),
+                    Diagnostic::error(
+                        format!("unknown function `{name}`"),
+                        place,
+                        "CEL has no such function here",
+                    )
+                    .help(help),
                 );
                 None
             }
@@ -463,8 +527,15 @@ impl Inference<'_, '_> {
 
     fn place_of(&self, id: u64, name: &str) -> Span {
         let text = &self.place.file.text[self.place.range.clone()];
-        let from = self.offsets.and_then(|info| info.offset_for(id)).map_or(0, |(start, _)| start as usize);
-        match text.get(from..).and_then(|rest| rest.find(name)).or_else(|| text.find(name).map(|at| at - from.min(at))) {
+        let from = self
+            .offsets
+            .and_then(|info| info.offset_for(id))
+            .map_or(0, |(start, _)| start as usize);
+        match text
+            .get(from..)
+            .and_then(|rest| rest.find(name))
+            .or_else(|| text.find(name).map(|at| at - from.min(at)))
+        {
             Some(at) => self.place.within(from + at..from + at + name.len()),
             None => self.place.clone(),
         }
@@ -489,8 +560,12 @@ impl Inference<'_, '_> {
             (
                 operators::LESS | operators::LESS_EQUALS | operators::GREATER | operators::GREATER_EQUALS,
                 [a, b],
-            ) => ((a.accepts(b) || b.accepts(a)) && a.fits_in_text() && b.fits_in_text()).then_some(Type::Bool),
-            (operators::IN, [_, Type::List(_) | Type::Map(_) | Type::Object(..) | Type::Any]) => Some(Type::Bool),
+            ) => {
+                ((a.accepts(b) || b.accepts(a)) && a.fits_in_text() && b.fits_in_text()).then_some(Type::Bool)
+            }
+            (operators::IN, [_, Type::List(_) | Type::Map(_) | Type::Object(..) | Type::Any]) => {
+                Some(Type::Bool)
+            }
             (operators::INDEX | operators::OPT_INDEX, [Type::List(item), Type::Int | Type::Any]) => {
                 Some((**item).clone())
             }
@@ -502,7 +577,8 @@ impl Inference<'_, '_> {
                 Some(Type::List(Box::new((**a).clone().join((**b).clone()))))
             }
             (operators::ADD, [a, b])
-                if (a.accepts(b) || b.accepts(a)) && !matches!(a, Type::Bool | Type::Map(_) | Type::Object(..)) =>
+                if (a.accepts(b) || b.accepts(a))
+                    && !matches!(a, Type::Bool | Type::Map(_) | Type::Object(..)) =>
             {
                 Some(a.clone().join(b.clone()))
             }
@@ -517,7 +593,9 @@ impl Inference<'_, '_> {
         if kind.is_none() {
             let list: Vec<String> = arguments.iter().map(ToString::to_string).collect();
             let help = match (name, arguments) {
-                (operators::ADD, [Type::Text, _] | [_, Type::Text]) => "turn the other side into text with `string(…)`",
+                (operators::ADD, [Type::Text, _] | [_, Type::Text]) => {
+                    "turn the other side into text with `string(…)`"
+                }
                 (operators::CONDITIONAL, _) => "what stands before `?` must be a boolean",
                 _ => "both sides must have types that go together",
             };
@@ -609,7 +687,9 @@ fn signature(name: &str, _member: bool, given: &[&Type]) -> Signature {
             }
             't' => given.get(position).map(|kind| Type::Text.accepts(kind)),
             'i' => given.get(position).map(|kind| Type::Int.accepts(kind)),
-            'l' => given.get(position).map(|kind| matches!(kind, Type::List(_) | Type::Any)),
+            'l' => given
+                .get(position)
+                .map(|kind| matches!(kind, Type::List(_) | Type::Any)),
             _ => given.get(position).map(|_| true),
         };
         match fits {
@@ -665,7 +745,10 @@ const UNKNOWN: &str = "\u{0}after";
 
 /// A stand-in for a value known once `steps` are done.
 pub(crate) fn unknown(steps: impl IntoIterator<Item = StepId>) -> Value {
-    let steps = steps.into_iter().map(|step| Value::String(step.as_str().to_owned())).collect();
+    let steps = steps
+        .into_iter()
+        .map(|step| Value::String(step.as_str().to_owned()))
+        .collect();
     Value::Object(Map::from_iter([(UNKNOWN.to_owned(), Value::Array(steps))]))
 }
 
@@ -694,11 +777,18 @@ fn collect_unknown(value: &Value, found: &mut BTreeSet<StepId>) {
 }
 
 /// Evaluates every expression in a tree.
-pub(crate) fn evaluate_tree(compiler: &Compiler, value: &Value, scope: &dyn Scope) -> Result<Value, EvaluateError> {
+pub(crate) fn evaluate_tree(
+    compiler: &Compiler,
+    value: &Value,
+    scope: &dyn Scope,
+) -> Result<Value, EvaluateError> {
     Ok(match value {
         Value::String(text) => evaluate_text(compiler, text, scope)?,
         Value::Array(items) => Value::Array(
-            items.iter().map(|item| evaluate_tree(compiler, item, scope)).collect::<Result<_, _>>()?,
+            items
+                .iter()
+                .map(|item| evaluate_tree(compiler, item, scope))
+                .collect::<Result<_, _>>()?,
         ),
         Value::Object(map) => Value::Object(
             map.iter()
@@ -710,11 +800,18 @@ pub(crate) fn evaluate_tree(compiler: &Compiler, value: &Value, scope: &dyn Scop
 }
 
 /// Evaluates one text: a whole expression keeps its type, one inside text becomes text.
-pub(crate) fn evaluate_text(compiler: &Compiler, text: &str, scope: &dyn Scope) -> Result<Value, EvaluateError> {
+pub(crate) fn evaluate_text(
+    compiler: &Compiler,
+    text: &str,
+    scope: &dyn Scope,
+) -> Result<Value, EvaluateError> {
     if !text.contains("${") {
         return Ok(Value::String(text.to_owned()));
     }
-    let failed = |reason: &str| EvaluateError { expression: text.to_owned(), reason: reason.to_owned() };
+    let failed = |reason: &str| EvaluateError {
+        expression: text.to_owned(),
+        reason: reason.to_owned(),
+    };
     let parts = split(text).map_err(|_| failed("it is not closed"))?;
     if let [Part::Expression(range)] = parts.as_slice() {
         return evaluate(compiler, &text[range.clone()], scope);
@@ -738,7 +835,11 @@ pub(crate) fn evaluate_text(compiler: &Compiler, text: &str, scope: &dyn Scope) 
             }
         }
     }
-    Ok(if waiting.is_empty() { Value::String(whole) } else { unknown(waiting) })
+    Ok(if waiting.is_empty() {
+        Value::String(whole)
+    } else {
+        unknown(waiting)
+    })
 }
 
 /// A plain value as text: what CloudFormation and files get.
@@ -754,21 +855,33 @@ pub(crate) fn as_text(value: &Value) -> Result<String, String> {
 }
 
 fn evaluate(compiler: &Compiler, source: &str, scope: &dyn Scope) -> Result<Value, EvaluateError> {
-    let failed = |reason: String| EvaluateError { expression: source.trim().to_owned(), reason };
+    let failed = |reason: String| EvaluateError {
+        expression: source.trim().to_owned(),
+        reason,
+    };
     let compiled = compiler.compile(source).map_err(|(message, _)| failed(message))?;
     match &*compiled {
         Compiled::Path(path) => match scope.lookup(path)? {
             Lookup::Value(value) => Ok(value),
-            Lookup::Missing => Err(failed("nothing has this name now; was its step left out by `when`?".to_owned())),
+            Lookup::Missing => Err(failed(
+                "nothing has this name now; was its step left out by `when`?".to_owned(),
+            )),
         },
         Compiled::Program(program) => {
-            let mut values = Needed { scope, roots: Map::new(), waiting: BTreeSet::new(), bound: Vec::new() };
+            let mut values = Needed {
+                scope,
+                roots: Map::new(),
+                waiting: BTreeSet::new(),
+                bound: Vec::new(),
+            };
             values.collect(program.expression())?;
             if !values.waiting.is_empty() {
                 return Ok(unknown(values.waiting));
             }
-            let value =
-                values.context().resolve(program.expression()).map_err(|error| failed(error.to_string()))?;
+            let value = values
+                .context()
+                .resolve(program.expression())
+                .map_err(|error| failed(error.to_string()))?;
             value.json().map_err(|error| failed(error.to_string()))
         }
     }
@@ -830,7 +943,12 @@ impl Needed<'_> {
                     }
                 }
             }
-            Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).try_for_each(|part| self.collect(part)),
+            Expr::Call(call) => call
+                .target
+                .as_deref()
+                .into_iter()
+                .chain(&call.args)
+                .try_for_each(|part| self.collect(part)),
             _ => Ok(()),
         }
     }
@@ -866,7 +984,9 @@ fn place(map: &mut Map<String, Value>, path: &[String], value: Value) {
             map.insert(last.clone(), value);
         }
         [first, rest @ ..] => {
-            let inner = map.entry(first.clone()).or_insert_with(|| Value::Object(Map::new()));
+            let inner = map
+                .entry(first.clone())
+                .or_insert_with(|| Value::Object(Map::new()));
             if let Value::Object(inner) = inner {
                 place(inner, rest, value);
             }
@@ -887,8 +1007,10 @@ fn to_cel(value: &Value) -> cel::Value {
         Value::String(text) => cel::Value::String(Arc::new(text.clone())),
         Value::Array(items) => cel::Value::List(Arc::new(items.iter().map(to_cel).collect())),
         Value::Object(map) => {
-            let map: HashMap<String, cel::Value> =
-                map.iter().map(|(key, value)| (key.clone(), to_cel(value))).collect();
+            let map: HashMap<String, cel::Value> = map
+                .iter()
+                .map(|(key, value)| (key.clone(), to_cel(value)))
+                .collect();
             cel::Value::from(map)
         }
     }
@@ -903,7 +1025,11 @@ mod tests {
     impl Scope for Fixed {
         fn lookup(&self, path: &[String]) -> Result<Lookup, EvaluateError> {
             let found = path.iter().try_fold(&self.0, |value, part| {
-                if value.get(UNKNOWN).is_some() { Some(value) } else { value.get(part) }
+                if value.get(UNKNOWN).is_some() {
+                    Some(value)
+                } else {
+                    value.get(part)
+                }
             });
             Ok(found.cloned().map_or(Lookup::Missing, Lookup::Value))
         }
@@ -929,23 +1055,38 @@ mod tests {
         assert_eq!(evaluated("${inputs.zones}"), r#"["a","b"]"#);
         assert_eq!(evaluated("${inputs.count + 1}"), "3");
         assert_eq!(evaluated("${inputs.name}-${inputs.count}"), r#""acme-2""#);
-        assert_eq!(evaluated("${inputs.zones.map(z, inputs.name + z).join(',')}"), r#""acmea,acmeb""#);
+        assert_eq!(
+            evaluated("${inputs.zones.map(z, inputs.name + z).join(',')}"),
+            r#""acmea,acmeb""#
+        );
         assert_eq!(evaluated("${'a-b'.split('-')}"), r#"["a","b"]"#);
         assert_eq!(evaluated("${inputs.map['k']}"), r#""v""#);
     }
 
     #[test]
     fn a_doubled_dollar_is_a_literal() {
-        assert_eq!(evaluated("$${{ github.ref }} ${inputs.name}"), r#""${{ github.ref }} acme""#);
+        assert_eq!(
+            evaluated("$${{ github.ref }} ${inputs.name}"),
+            r#""${{ github.ref }} acme""#
+        );
         assert_eq!(evaluated("${'}' + inputs.name}"), r#""}acme""#);
     }
 
     #[test]
     fn what_is_not_known_stays_unknown_unless_a_condition_rules_it_out() {
-        assert_eq!(evaluated("${steps.vpc.outputs.Id}"), "after {StepId(network.vpc)}");
-        assert_eq!(evaluated("id: ${steps.vpc.outputs.Id}"), "after {StepId(network.vpc)}");
+        assert_eq!(
+            evaluated("${steps.vpc.outputs.Id}"),
+            "after {StepId(network.vpc)}"
+        );
+        assert_eq!(
+            evaluated("id: ${steps.vpc.outputs.Id}"),
+            "after {StepId(network.vpc)}"
+        );
         assert_eq!(evaluated("${inputs.lock ? steps.vpc.outputs.Id : ''}"), r#""""#);
-        assert_eq!(evaluated("${inputs.lock ? steps.gone.outputs.Id : 'none'}"), r#""none""#);
+        assert_eq!(
+            evaluated("${inputs.lock ? steps.gone.outputs.Id : 'none'}"),
+            r#""none""#
+        );
         assert_eq!(
             evaluated("${steps.gone.outputs.Id}"),
             "error: `steps.gone.outputs.Id` has no value: nothing has this name now; was its step left out by `when`?"

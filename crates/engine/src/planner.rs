@@ -47,11 +47,19 @@ pub enum Error {
 }
 
 fn things(count: usize) -> String {
-    if count == 1 { "something stands".to_owned() } else { format!("{count} things stand") }
+    if count == 1 {
+        "something stands".to_owned()
+    } else {
+        format!("{count} things stand")
+    }
 }
 
 fn list(foreign: &[(StepId, String)]) -> String {
-    foreign.iter().map(|(step, why)| format!("  {step}: {why}")).collect::<Vec<_>>().join("\n")
+    foreign
+        .iter()
+        .map(|(step, why)| format!("  {step}: {why}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Plans how to bring the world to what the platform asks for.
@@ -67,14 +75,23 @@ pub fn plan_apply(wanted: Wanted, seen: &Seen, id: PlanId, made_at: String) -> R
     for step in &wanted.steps {
         let filled = Evaluator::with(&wanted, &expressions, &known)
             .step(step)
-            .map_err(|source| Error::Step { step: step.id.clone(), source })?;
-        let absent = SeenStep { observed: Observed::absent(), changes: None };
+            .map_err(|source| Error::Step {
+                step: step.id.clone(),
+                source,
+            })?;
+        let absent = SeenStep {
+            observed: Observed::absent(),
+            changes: None,
+        };
         let stands = seen.steps.get(&step.id).unwrap_or(&absent);
         if let Standing::Foreign { why } = &stands.observed.standing {
             foreign.push((step.id.clone(), why.clone()));
             continue;
         }
-        let adopted_before = seen.owned.iter().any(|owned| owned.adopted && owned.step == step.id);
+        let adopted_before = seen
+            .owned
+            .iter()
+            .any(|owned| owned.adopted && owned.step == step.id);
         let planned = decide(step, &filled, stands, adopted_before);
         if planned.action == Action::None {
             known.insert(step.id.clone(), Some(planned.outputs.clone()));
@@ -85,11 +102,26 @@ pub fn plan_apply(wanted: Wanted, seen: &Seen, id: PlanId, made_at: String) -> R
         return Err(Error::Foreign(foreign));
     }
     let asked_for: HashSet<&StepId> = wanted.steps.iter().map(|step| &step.id).collect();
-    let unwanted: Vec<&Owned> = seen.owned.iter().filter(|owned| !asked_for.contains(&owned.step)).collect();
+    let unwanted: Vec<&Owned> = seen
+        .owned
+        .iter()
+        .filter(|owned| !asked_for.contains(&owned.step))
+        .collect();
     for owned in &unwanted {
-        steps.push(no_longer_wanted(owned, &seen.owned, "no longer in the platform file"));
+        steps.push(no_longer_wanted(
+            owned,
+            &seen.owned,
+            "no longer in the platform file",
+        ));
     }
-    Ok(Plan { format: FORMAT, id, made_at, purpose: Purpose::Apply, steps: in_order(steps), wanted })
+    Ok(Plan {
+        format: FORMAT,
+        id,
+        made_at,
+        purpose: Purpose::Apply,
+        steps: in_order(steps),
+        wanted,
+    })
 }
 
 fn decide(step: &WantedStep, filled: &Step, stands: &SeenStep, adopted_before: bool) -> PlannedStep {
@@ -102,17 +134,19 @@ fn decide(step: &WantedStep, filled: &Step, stands: &SeenStep, adopted_before: b
         Standing::Absent => (Action::Create, "does not exist yet".to_owned()),
         Standing::Leftover { state, why } => (Action::Create, format!("{state}: {why}")),
         Standing::Stuck { state, why } => (Action::Update, format!("{state}: {why}")),
-        Standing::Busy { state } => {
-            (Action::Update, format!("{state}: waits until that is over, then brings it up to date"))
-        }
+        Standing::Busy { state } => (
+            Action::Update,
+            format!("{state}: waits until that is over, then brings it up to date"),
+        ),
         Standing::Found { what } if adopted_before => (Action::None, format!("uses {what}")),
         Standing::Found { what } => (Action::Adopt, format!("uses {what}; destroy leaves it in place")),
         Standing::Foreign { why } => (Action::None, why.clone()),
         Standing::Present { .. } if !changes.is_empty() => (Action::Update, summary(&changes)),
         Standing::Present { .. } => match first_unknown {
-            Some(source) => {
-                (Action::Update, format!("looked at again after {source}, whose outputs may change"))
-            }
+            Some(source) => (
+                Action::Update,
+                format!("looked at again after {source}, whose outputs may change"),
+            ),
             None => (Action::None, "up to date".to_owned()),
         },
     };
@@ -123,9 +157,17 @@ fn decide(step: &WantedStep, filled: &Step, stands: &SeenStep, adopted_before: b
         reason,
         after: step.after.clone(),
         unknown_until,
-        changes: if action == Action::Create { created(filled) } else { changes },
+        changes: if action == Action::Create {
+            created(filled)
+        } else {
+            changes
+        },
         seen: observed.fingerprint.clone(),
-        outputs: if action == Action::None { observed.outputs.clone() } else { Outputs::new() },
+        outputs: if action == Action::None {
+            observed.outputs.clone()
+        } else {
+            Outputs::new()
+        },
         owned: observed.owned.clone(),
     }
 }
@@ -139,26 +181,41 @@ fn created(step: &Step) -> Vec<Change> {
         properties: Vec::new(),
     };
     match &step.work {
-        landfall_model::work::Work::Stack(stack) => {
-            stack.interface.resources.iter().map(|(id, resource)| add(id, &resource.kind)).collect()
-        }
-        landfall_model::work::Work::Files(files) | landfall_model::work::Work::Entity(files) => {
-            files.files.value().into_iter().flat_map(|files| files.keys()).map(|path| add(path, "")).collect()
-        }
+        landfall_model::work::Work::Stack(stack) => stack
+            .interface
+            .resources
+            .iter()
+            .map(|(id, resource)| add(id, &resource.kind))
+            .collect(),
+        landfall_model::work::Work::Files(files) | landfall_model::work::Work::Entity(files) => files
+            .files
+            .value()
+            .into_iter()
+            .flat_map(|files| files.keys())
+            .map(|path| add(path, ""))
+            .collect(),
         _ => Vec::new(),
     }
 }
 
 fn summary(changes: &[Change]) -> String {
-    let count = |effects: &[Effect]| changes.iter().filter(|change| effects.contains(&change.effect)).count();
+    let count = |effects: &[Effect]| {
+        changes
+            .iter()
+            .filter(|change| effects.contains(&change.effect))
+            .count()
+    };
     let parts = [
         (count(&[Effect::Add]), "added"),
         (count(&[Effect::Modify]), "changed in place"),
         (count(&[Effect::Replace, Effect::MayReplace]), "replaced"),
         (count(&[Effect::Remove]), "removed"),
     ];
-    let parts: Vec<String> =
-        parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
     parts.join(", ")
 }
 
@@ -173,7 +230,14 @@ pub fn plan_destroy(wanted: Wanted, seen: &Seen, retained_too: bool, id: PlanId,
             no_longer_wanted(&owned, &seen.owned, "belongs to this platform")
         })
         .collect();
-    Plan { format: FORMAT, id, made_at, purpose: Purpose::Destroy, steps: in_order(steps), wanted }
+    Plan {
+        format: FORMAT,
+        id,
+        made_at,
+        purpose: Purpose::Destroy,
+        steps: in_order(steps),
+        wanted,
+    }
 }
 
 /// Removes something, once everything that was made after it is gone.
@@ -190,7 +254,11 @@ fn no_longer_wanted(owned: &Owned, all: &[Owned], reason: &str) -> PlannedStep {
         kind: owned.kind,
         action,
         reason,
-        after: all.iter().filter(|other| other.after.contains(&owned.step)).map(|other| other.step.clone()).collect(),
+        after: all
+            .iter()
+            .filter(|other| other.after.contains(&owned.step))
+            .map(|other| other.step.clone())
+            .collect(),
         unknown_until: BTreeSet::new(),
         changes: Vec::new(),
         seen: String::new(),
@@ -202,10 +270,20 @@ fn no_longer_wanted(owned: &Owned, all: &[Owned], reason: &str) -> PlannedStep {
 /// Puts each step after all it waits for; edges to steps that are not in the plan are dropped, and
 /// so is an edge that would close a circle (a step now wanted the other way round).
 fn in_order(steps: Vec<PlannedStep>) -> Vec<PlannedStep> {
-    let index: HashMap<StepId, usize> =
-        steps.iter().enumerate().map(|(index, step)| (step.id.clone(), index)).collect();
-    let edges: Vec<Vec<usize>> =
-        steps.iter().map(|step| step.after.iter().filter_map(|id| index.get(id).copied()).collect()).collect();
+    let index: HashMap<StepId, usize> = steps
+        .iter()
+        .enumerate()
+        .map(|(index, step)| (step.id.clone(), index))
+        .collect();
+    let edges: Vec<Vec<usize>> = steps
+        .iter()
+        .map(|step| {
+            step.after
+                .iter()
+                .filter_map(|id| index.get(id).copied())
+                .collect()
+        })
+        .collect();
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
         New,
@@ -264,8 +342,12 @@ pub fn moved(plan: &Plan, seen: &Seen) -> Vec<String> {
         .iter()
         .filter(|step| step.kind != StepKind::Check && plan.wanted.step(&step.id).is_some())
         .filter_map(|step| {
-            let now = seen.steps.get(&step.id).map_or(absent.as_str(), |seen| &seen.observed.fingerprint);
-            (now != step.seen).then(|| format!("{}: was {}, is {}", step.id, state_of(&step.seen), state_of(now)))
+            let now = seen
+                .steps
+                .get(&step.id)
+                .map_or(absent.as_str(), |seen| &seen.observed.fingerprint);
+            (now != step.seen)
+                .then(|| format!("{}: was {}, is {}", step.id, state_of(&step.seen), state_of(now)))
         })
         .collect();
     let planned: HashSet<&StepId> = plan.steps.iter().map(|step| &step.id).collect();

@@ -8,9 +8,17 @@ use std::sync::Arc;
 
 /// Renders all of them, `coloured` for a terminal.
 pub fn diagnostics(found: &Diagnostics, coloured: bool) -> String {
-    let renderer = if coloured { Renderer::styled() } else { Renderer::plain() };
+    let renderer = if coloured {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
     let renderer = renderer.decor_style(DecorStyle::Ascii);
-    let texts: Vec<String> = found.0.iter().map(|diagnostic| one(&renderer, diagnostic)).collect();
+    let texts: Vec<String> = found
+        .0
+        .iter()
+        .map(|diagnostic| one(&renderer, diagnostic))
+        .collect();
     texts.join("\n\n")
 }
 
@@ -28,10 +36,16 @@ fn one(renderer: &Renderer, diagnostic: &Diagnostic) -> String {
     }
     let mut group = Group::with_title(level.primary_title(diagnostic.message.as_str()));
     for file in files {
-        let mut snippet = Snippet::source(file.text.as_str()).path(file.name.as_str()).fold(true);
+        let mut snippet = Snippet::source(file.text.as_str())
+            .path(file.name.as_str())
+            .fold(true);
         for (index, (span, label)) in diagnostic.labels.iter().enumerate() {
             if Arc::ptr_eq(&span.file, file) {
-                let kind = if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+                let kind = if index == 0 {
+                    AnnotationKind::Primary
+                } else {
+                    AnnotationKind::Context
+                };
                 snippet = snippet.annotation(kind.span(first_line(span)).label(label.as_str()));
             }
         }
@@ -47,6 +61,8 @@ fn one(renderer: &Renderer, diagnostic: &Diagnostic) -> String {
 /// A caret under many lines says less than one under the first.
 fn first_line(span: &landfall_model::Span) -> std::ops::Range<usize> {
     let text = &span.file.text[span.range.clone()];
-    let end = text.find('\n').map_or(span.range.end, |line| span.range.start + line);
+    let end = text
+        .find('\n')
+        .map_or(span.range.end, |line| span.range.start + line);
     span.range.start..end
 }

@@ -48,14 +48,23 @@ impl StepState {
     /// The entry cannot follow this state.
     pub fn after(&self, entry: &Entry) -> Result<StepState, OutOfOrder> {
         match (self, entry) {
-            (StepState::Waiting, Entry::StepStarted { token, .. }) => Ok(StepState::Started { token: token.clone() }),
-            (StepState::Started { token }, Entry::StepStarted { token: again, .. }) if token == again => Ok(self.clone()),
-            (StepState::Started { .. }, Entry::StepDone { outcome, .. }) => Ok(StepState::Done { outcome: *outcome }),
-            (StepState::Started { .. }, Entry::StepFailed { .. }) => Ok(StepState::Failed),
-            (StepState::Waiting, Entry::StepSkipped { because, .. }) => Ok(StepState::Skipped { because: because.clone() }),
-            (state, entry) => {
-                Err(OutOfOrder { state: state.clone(), entry: format!("{entry:?}").chars().take(80).collect() })
+            (StepState::Waiting, Entry::StepStarted { token, .. }) => {
+                Ok(StepState::Started { token: token.clone() })
             }
+            (StepState::Started { token }, Entry::StepStarted { token: again, .. }) if token == again => {
+                Ok(self.clone())
+            }
+            (StepState::Started { .. }, Entry::StepDone { outcome, .. }) => {
+                Ok(StepState::Done { outcome: *outcome })
+            }
+            (StepState::Started { .. }, Entry::StepFailed { .. }) => Ok(StepState::Failed),
+            (StepState::Waiting, Entry::StepSkipped { because, .. }) => Ok(StepState::Skipped {
+                because: because.clone(),
+            }),
+            (state, entry) => Err(OutOfOrder {
+                state: state.clone(),
+                entry: format!("{entry:?}").chars().take(80).collect(),
+            }),
         }
     }
 
@@ -82,12 +91,21 @@ pub struct Run {
 impl Run {
     /// A run at its beginning: what needs nothing done is done.
     pub fn new(plan: &Plan) -> Run {
-        let index: HashMap<StepId, usize> =
-            plan.steps.iter().enumerate().map(|(index, step)| (step.id.clone(), index)).collect();
+        let index: HashMap<StepId, usize> = plan
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(index, step)| (step.id.clone(), index))
+            .collect();
         let after: Vec<Vec<usize>> = plan
             .steps
             .iter()
-            .map(|step| step.after.iter().filter_map(|id| index.get(id).copied()).collect())
+            .map(|step| {
+                step.after
+                    .iter()
+                    .filter_map(|id| index.get(id).copied())
+                    .collect()
+            })
             .collect();
         let mut followers: Vec<Vec<usize>> = vec![Vec::new(); plan.steps.len()];
         for (step, before) in after.iter().enumerate() {
@@ -99,8 +117,15 @@ impl Run {
             ids: plan.steps.iter().map(|step| step.id.clone()).collect(),
             waiting: after.iter().map(Vec::len).collect(),
             states: vec![StepState::Waiting; plan.steps.len()],
-            outputs: plan.wanted.steps.iter().map(|step| (step.id.clone(), None)).collect(),
-            ready: (0..plan.steps.len()).filter(|step| after[*step].is_empty()).collect(),
+            outputs: plan
+                .wanted
+                .steps
+                .iter()
+                .map(|step| (step.id.clone(), None))
+                .collect(),
+            ready: (0..plan.steps.len())
+                .filter(|step| after[*step].is_empty())
+                .collect(),
             index,
             after,
             followers,
@@ -163,10 +188,13 @@ impl Run {
 
     /// Steps that were being acted on when the run died, with their tokens.
     pub fn started(&self) -> impl Iterator<Item = (&StepId, &str)> {
-        self.states.iter().enumerate().filter_map(|(at, state)| match state {
-            StepState::Started { token } => Some((&self.ids[at], token.as_str())),
-            _ => None,
-        })
+        self.states
+            .iter()
+            .enumerate()
+            .filter_map(|(at, state)| match state {
+                StepState::Started { token } => Some((&self.ids[at], token.as_str())),
+                _ => None,
+            })
     }
 
     /// Waiting steps that can never start, each with the step to blame.
@@ -177,18 +205,22 @@ impl Run {
             if self.states[at] != StepState::Waiting {
                 continue;
             }
-            let culprit = self.after[at].iter().find_map(|before| match &self.states[*before] {
-                StepState::Failed => Some(self.ids[*before].clone()),
-                StepState::Skipped { because } => Some(because.clone()),
-                _ => blamed.get(before).cloned(),
-            });
+            let culprit = self.after[at]
+                .iter()
+                .find_map(|before| match &self.states[*before] {
+                    StepState::Failed => Some(self.ids[*before].clone()),
+                    StepState::Skipped { because } => Some(because.clone()),
+                    _ => blamed.get(before).cloned(),
+                });
             if let Some(culprit) = culprit {
                 blamed.insert(at, culprit);
             }
         }
         let mut list: Vec<(usize, StepId)> = blamed.into_iter().collect();
         list.sort();
-        list.into_iter().map(|(at, because)| (self.ids[at].clone(), because)).collect()
+        list.into_iter()
+            .map(|(at, because)| (self.ids[at].clone(), because))
+            .collect()
     }
 
     /// What every step gives, as far as it is known.
@@ -203,12 +235,16 @@ impl Run {
 
     /// Whether nothing is left to do: every step is done, failed or skipped.
     pub fn is_over(&self) -> bool {
-        self.states.iter().all(|state| matches!(state, StepState::Done { .. }) || state.ended_badly())
+        self.states
+            .iter()
+            .all(|state| matches!(state, StepState::Done { .. }) || state.ended_badly())
     }
 
     /// Whether every step ended well.
     pub fn succeeded(&self) -> bool {
-        self.states.iter().all(|state| matches!(state, StepState::Done { .. }))
+        self.states
+            .iter()
+            .all(|state| matches!(state, StepState::Done { .. }))
     }
 
     /// Whether the journal says the run is over.

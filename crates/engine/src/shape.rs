@@ -55,8 +55,11 @@ impl Shape {
 
     fn explain(&self, error: &ValidationError<'_>, root: &Node, what: &str) -> Vec<Diagnostic> {
         let pointer = error.instance_path().as_str().to_owned();
-        let path: Vec<String> =
-            pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")).collect();
+        let path: Vec<String> = pointer
+            .split('/')
+            .skip(1)
+            .map(|part| part.replace("~1", "/").replace("~0", "~"))
+            .collect();
         let parts = || path.iter().map(String::as_str);
         let node = root.nearest(parts());
         let name = match path.last() {
@@ -68,9 +71,10 @@ impl Shape {
         };
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected }
-            | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-                unexpected.iter().map(|key| self.unknown_key(error, node, key, what)).collect()
-            }
+            | ValidationErrorKind::UnevaluatedProperties { unexpected } => unexpected
+                .iter()
+                .map(|key| self.unknown_key(error, node, key, what))
+                .collect(),
             ValidationErrorKind::Required { property } => {
                 let property = property.as_str().unwrap_or_default();
                 vec![
@@ -87,7 +91,10 @@ impl Shape {
     }
 
     fn unknown_key(&self, error: &ValidationError<'_>, node: &Node, key: &str, what: &str) -> Diagnostic {
-        let span = node.entry(key).map_or(&node.span, |entry| &entry.key_span).clone();
+        let span = node
+            .entry(key)
+            .map_or(&node.span, |entry| &entry.key_span)
+            .clone();
         let known = self.siblings(error);
         Diagnostic::error(
             format!("unknown key `{key}` in {what}"),
@@ -109,7 +116,10 @@ impl Shape {
     fn describe(&self, error: &ValidationError<'_>, property: &str) -> Option<String> {
         let schema = self.parent(error)?.get("properties")?.get(property)?;
         let text = schema.get("description")?.as_str()?;
-        Some(format!("`{property}`: {}", text.lines().collect::<Vec<_>>().join(" ")))
+        Some(format!(
+            "`{property}`: {}",
+            text.lines().collect::<Vec<_>>().join(" ")
+        ))
     }
 
     fn parent(&self, error: &ValidationError<'_>) -> Option<&Value> {
@@ -139,7 +149,11 @@ fn problem(kind: &ValidationErrorKind, value: &Value, name: &str, node: &Node) -
                 (_, "a list") => Some("write it as a list: [one, two]".to_owned()),
                 _ => None,
             };
-            (format!("{name} must be {wanted}"), format!("this is {}", value_words(value)), help)
+            (
+                format!("{name} must be {wanted}"),
+                format!("this is {}", value_words(value)),
+                help,
+            )
         }
         ValidationErrorKind::Pattern { pattern } => (
             format!("{name} does not have the form it must have"),
@@ -156,38 +170,62 @@ fn problem(kind: &ValidationErrorKind, value: &Value, name: &str, node: &Node) -
                 suggest::nearest(&plain, names).map(|near| format!("did you mean `{near}`?")),
             )
         }
-        ValidationErrorKind::Constant { expected_value } => {
-            (format!("{name} must be {}", shown(expected_value)), format!("this is {is}"), None)
-        }
-        ValidationErrorKind::MinLength { limit } => {
-            (format!("{name} is too short"), format!("at least {limit} characters"), None)
-        }
-        ValidationErrorKind::MaxLength { limit } => {
-            (format!("{name} is too long"), format!("at most {limit} characters"), None)
-        }
-        ValidationErrorKind::MinItems { limit } => {
-            (format!("{name} has too few items"), format!("at least {limit}"), None)
-        }
-        ValidationErrorKind::MaxItems { limit } => {
-            (format!("{name} has too many items"), format!("at most {limit}"), None)
-        }
-        ValidationErrorKind::MinProperties { limit } => {
-            (format!("{name} has too few entries"), format!("at least {limit}"), None)
-        }
-        ValidationErrorKind::Minimum { limit } => {
-            (format!("{name} is too small"), format!("{is} is less than {limit}"), None)
-        }
-        ValidationErrorKind::Maximum { limit } => {
-            (format!("{name} is too large"), format!("{is} is more than {limit}"), None)
-        }
-        ValidationErrorKind::UniqueItems => {
-            (format!("{name} has an item twice"), "each item once".to_owned(), None)
-        }
-        ValidationErrorKind::Format { format } => {
-            (format!("{name} is not a valid {format}"), format!("{is} is not a {format}"), None)
-        }
+        ValidationErrorKind::Constant { expected_value } => (
+            format!("{name} must be {}", shown(expected_value)),
+            format!("this is {is}"),
+            None,
+        ),
+        ValidationErrorKind::MinLength { limit } => (
+            format!("{name} is too short"),
+            format!("at least {limit} characters"),
+            None,
+        ),
+        ValidationErrorKind::MaxLength { limit } => (
+            format!("{name} is too long"),
+            format!("at most {limit} characters"),
+            None,
+        ),
+        ValidationErrorKind::MinItems { limit } => (
+            format!("{name} has too few items"),
+            format!("at least {limit}"),
+            None,
+        ),
+        ValidationErrorKind::MaxItems { limit } => (
+            format!("{name} has too many items"),
+            format!("at most {limit}"),
+            None,
+        ),
+        ValidationErrorKind::MinProperties { limit } => (
+            format!("{name} has too few entries"),
+            format!("at least {limit}"),
+            None,
+        ),
+        ValidationErrorKind::Minimum { limit } => (
+            format!("{name} is too small"),
+            format!("{is} is less than {limit}"),
+            None,
+        ),
+        ValidationErrorKind::Maximum { limit } => (
+            format!("{name} is too large"),
+            format!("{is} is more than {limit}"),
+            None,
+        ),
+        ValidationErrorKind::UniqueItems => (
+            format!("{name} has an item twice"),
+            "each item once".to_owned(),
+            None,
+        ),
+        ValidationErrorKind::Format { format } => (
+            format!("{name} is not a valid {format}"),
+            format!("{is} is not a {format}"),
+            None,
+        ),
         ValidationErrorKind::FalseSchema => (format!("{name} is not allowed here"), is, None),
-        other => (format!("{name} is not valid"), format!("fails `{}`", other.keyword()), None),
+        other => (
+            format!("{name} is not valid"),
+            format!("fails `{}`", other.keyword()),
+            None,
+        ),
     };
     Diagnostic::error(message, node.span.clone(), label).maybe_help(help)
 }
@@ -231,8 +269,11 @@ fn type_words(kind: &TypeKind) -> String {
         TypeKind::Single(one) => words(&one.to_string()),
         TypeKind::Multiple(several) => {
             // "or empty" is how an optional field looks in a schema; nobody writes it.
-            let list: Vec<String> =
-                several.iter().map(|one| words(&one.to_string())).filter(|one| one != "empty").collect();
+            let list: Vec<String> = several
+                .iter()
+                .map(|one| words(&one.to_string()))
+                .filter(|one| one != "empty")
+                .collect();
             list.join(" or ")
         }
     }

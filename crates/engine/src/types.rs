@@ -86,7 +86,10 @@ impl Type {
             Some("boolean") => Type::Bool,
             Some("null") => Type::Null,
             Some("array") => Type::List(Box::new(
-                schema.get("items").and_then(Value::as_object).map_or(Type::Any, Type::of_schema),
+                schema
+                    .get("items")
+                    .and_then(Value::as_object)
+                    .map_or(Type::Any, Type::of_schema),
             )),
             Some("object") => match schema.get("properties").and_then(Value::as_object) {
                 Some(properties) if schema.get("additionalProperties") == Some(&Value::Bool(false)) => {
@@ -126,6 +129,9 @@ impl Type {
         called: &'static str,
         fields: impl IntoIterator<Item = (K, Type)>,
     ) -> Type {
-        Type::Object(called, Arc::new(fields.into_iter().map(|(key, kind)| (key.into(), kind)).collect()))
+        Type::Object(
+            called,
+            Arc::new(fields.into_iter().map(|(key, kind)| (key.into(), kind)).collect()),
+        )
     }
 }

@@ -15,12 +15,19 @@ pub struct SourceFile {
 impl SourceFile {
     /// Wraps a text with the name that errors call it by.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<SourceFile> {
-        Arc::new(SourceFile { name: name.into(), text: text.into() })
+        Arc::new(SourceFile {
+            name: name.into(),
+            text: text.into(),
+        })
     }
 
     /// The line of a byte offset, counted from 1.
     pub fn line_of(&self, offset: usize) -> usize {
-        self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+        self.text.as_bytes()[..offset.min(self.text.len())]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1
     }
 }
 
@@ -43,7 +50,10 @@ impl Span {
     pub fn within(&self, part: Range<usize>) -> Span {
         let range = self.range.start + part.start..self.range.start + part.end;
         let fits = range.end <= self.range.end && range.start < range.end;
-        Span { file: self.file.clone(), range: if fits { range } else { self.range.clone() } }
+        Span {
+            file: self.file.clone(),
+            range: if fits { range } else { self.range.clone() },
+        }
     }
 }
 
@@ -108,7 +118,11 @@ impl Diagnostic {
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
 fn count(errors: usize) -> String {
-    if errors == 1 { "1 error".to_owned() } else { format!("{errors} errors") }
+    if errors == 1 {
+        "1 error".to_owned()
+    } else {
+        format!("{errors} errors")
+    }
 }
 
 impl Diagnostics {
@@ -128,7 +142,9 @@ impl Diagnostics {
 
     /// Whether any of them stops the work.
     pub fn has_errors(&self) -> bool {
-        self.0.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+        self.0
+            .iter()
+            .any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
     /// `value` when nothing stops the work, else these diagnostics.

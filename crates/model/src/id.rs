@@ -18,7 +18,9 @@ impl StepId {
 
     /// The component's name, the part before the dot.
     pub fn component(&self) -> &str {
-        self.0.split_once('.').map_or(&*self.0, |(component, _)| component)
+        self.0
+            .split_once('.')
+            .map_or(&*self.0, |(component, _)| component)
     }
 
     /// The step's name within its component.

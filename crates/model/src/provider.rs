@@ -206,7 +206,11 @@ pub struct Failure {
 impl Failure {
     /// A failure told by its summary alone.
     pub fn new(summary: impl Into<String>) -> Failure {
-        Failure { summary: summary.into(), cause: None, way_out: None }
+        Failure {
+            summary: summary.into(),
+            cause: None,
+            way_out: None,
+        }
     }
 
     /// Adds the next thing to do.

@@ -63,7 +63,9 @@ fn or_expression(property: &mut Value) {
             Some("integer" | "number" | "boolean" | "array")
         )
         || property.get("type").is_some_and(|types| {
-            types.as_array().is_some_and(|types| types.iter().any(|one| one == "boolean" || one == "integer"))
+            types
+                .as_array()
+                .is_some_and(|types| types.iter().any(|one| one == "boolean" || one == "integer"))
         });
     if !restricts {
         return;

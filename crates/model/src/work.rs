@@ -125,7 +125,13 @@ impl Step {
         match &self.work {
             Work::Stack(stack) => {
                 let bucket = stack.artifact_bucket.iter().flat_map(Known::waits_for);
-                stack.parameters.values().flat_map(Known::waits_for).chain(bucket).cloned().collect()
+                stack
+                    .parameters
+                    .values()
+                    .flat_map(Known::waits_for)
+                    .chain(bucket)
+                    .cloned()
+                    .collect()
             }
             Work::Secret(_) => BTreeSet::new(),
             Work::Files(files) | Work::Entity(files) => files.files.waits_for().cloned().collect(),

@@ -49,7 +49,10 @@ impl Node {
             Kind::Scalar(value) => value.clone(),
             Kind::List(items) => Value::Array(items.iter().map(Node::value).collect()),
             Kind::Map(entries) => Value::Object(
-                entries.iter().map(|entry| (entry.key.clone(), entry.node.value())).collect::<Map<_, _>>(),
+                entries
+                    .iter()
+                    .map(|entry| (entry.key.clone(), entry.node.value()))
+                    .collect::<Map<_, _>>(),
             ),
         }
     }
@@ -115,7 +118,11 @@ impl Node {
 /// # Errors
 /// A syntax error, a duplicate key, an anchor, or more than one document; each with its place.
 pub fn parse(file: &Arc<SourceFile>) -> Result<Node, Diagnostics> {
-    let mut reader = Reader { file, parser: Parser::new_from_str(&file.text), errors: Diagnostics::default() };
+    let mut reader = Reader {
+        file,
+        parser: Parser::new_from_str(&file.text),
+        errors: Diagnostics::default(),
+    };
     let node = reader.document();
     match node {
         Ok(node) => reader.errors.or_ok(node),
@@ -141,12 +148,8 @@ impl<'a, T: granit_parser::BorrowedInput<'a>> Reader<'a, T> {
                 (Event::StreamStart | Event::DocumentStart(..), _) => {}
                 (Event::StreamEnd | Event::DocumentEnd { .. }, span) => {
                     return Err(Box::new(
-                        Diagnostic::error(
-                            format!("{} is empty", self.file.name),
-                            span,
-                            "nothing to read",
-                        )
-                        .help("`landfall init` writes a file to start from"),
+                        Diagnostic::error(format!("{} is empty", self.file.name), span, "nothing to read")
+                            .help("`landfall init` writes a file to start from"),
                     ));
                 }
                 (event, span) => {
@@ -175,7 +178,10 @@ impl<'a, T: granit_parser::BorrowedInput<'a>> Reader<'a, T> {
     fn next(&mut self) -> Step<(Event<'a>, Span)> {
         loop {
             let Some(next) = self.parser.next_event() else {
-                return Ok((Event::StreamEnd, self.span(self.file.text.len()..self.file.text.len())));
+                return Ok((
+                    Event::StreamEnd,
+                    self.span(self.file.text.len()..self.file.text.len()),
+                ));
             };
             match next {
                 Ok((Event::Comment(..) | Event::Anchor(..), _)) => {}
@@ -184,8 +190,14 @@ impl<'a, T: granit_parser::BorrowedInput<'a>> Reader<'a, T> {
                     return Ok((event, self.span(range)));
                 }
                 Err(error) => {
-                    let start = error.marker().byte_offset().unwrap_or(0).min(self.file.text.len());
-                    let end = self.file.text[start..].find('\n').map_or(self.file.text.len(), |line| start + line);
+                    let start = error
+                        .marker()
+                        .byte_offset()
+                        .unwrap_or(0)
+                        .min(self.file.text.len());
+                    let end = self.file.text[start..]
+                        .find('\n')
+                        .map_or(self.file.text.len(), |line| start + line);
                     let reason = error.info().to_string();
                     return Err(Box::new(
                         Diagnostic::error("this is not valid YAML", self.span(start..end.max(start)), reason)
@@ -197,14 +209,24 @@ impl<'a, T: granit_parser::BorrowedInput<'a>> Reader<'a, T> {
     }
 
     fn span(&self, range: std::ops::Range<usize>) -> Span {
-        Span { file: self.file.clone(), range }
+        Span {
+            file: self.file.clone(),
+            range,
+        }
     }
 
     fn node(&mut self, event: Event<'a>, span: Span) -> Step<Node> {
         match event {
             Event::Scalar(text, style, _, tag) => {
-                let value = scalar(&text, style, tag.as_ref().is_some_and(|tag| tag.core_suffix() == Some("str")));
-                let node = Node { span, kind: Kind::Scalar(value) };
+                let value = scalar(
+                    &text,
+                    style,
+                    tag.as_ref().is_some_and(|tag| tag.core_suffix() == Some("str")),
+                );
+                let node = Node {
+                    span,
+                    kind: Kind::Scalar(value),
+                };
                 Ok(tagged(node, tag.as_deref()))
             }
             Event::SequenceStart(_, _, tag) => {
@@ -214,7 +236,10 @@ impl<'a, T: granit_parser::BorrowedInput<'a>> Reader<'a, T> {
                     match self.next()? {
                         (Event::SequenceEnd, end) => {
                             whole.range.end = end.range.end.max(whole.range.end);
-                            let node = Node { span: trimmed(whole), kind: Kind::List(items) };
+                            let node = Node {
+                                span: trimmed(whole),
+                                kind: Kind::List(items),
+                            };
                             return Ok(tagged(node, tag.as_deref()));
                         }
                         (event, span) => items.push(self.node(event, span)?),
@@ -228,7 +253,10 @@ impl<'a, T: granit_parser::BorrowedInput<'a>> Reader<'a, T> {
                     match self.next()? {
                         (Event::MappingEnd, end) => {
                             whole.range.end = end.range.end.max(whole.range.end);
-                            let node = Node { span: trimmed(whole), kind: Kind::Map(entries) };
+                            let node = Node {
+                                span: trimmed(whole),
+                                kind: Kind::Map(entries),
+                            };
                             return Ok(tagged(node, tag.as_deref()));
                         }
                         (Event::Scalar(key, ..), key_span) => {
@@ -276,7 +304,9 @@ fn trimmed(mut span: Span) -> Span {
 /// CloudFormation's short forms: `!Ref X` is `{Ref: X}`, `!GetAtt a.b` is `{Fn::GetAtt: [a, b]}`,
 /// any other `!Name` is `{Fn::Name: …}` (source: CloudFormation, intrinsic function reference).
 fn tagged(node: Node, tag: Option<&granit_parser::Tag>) -> Node {
-    let Some(tag) = tag.filter(|tag| tag.is_custom() && tag.core_suffix().is_none()) else { return node };
+    let Some(tag) = tag.filter(|tag| tag.is_custom() && tag.core_suffix().is_none()) else {
+        return node;
+    };
     let name = tag.suffix();
     let key = match name {
         "Ref" | "Condition" => name.to_owned(),
@@ -288,14 +318,24 @@ fn tagged(node: Node, tag: Option<&granit_parser::Tag>) -> Node {
             span: span.clone(),
             kind: Kind::List(
                 [resource, attribute]
-                    .map(|part| Node { span: span.clone(), kind: Kind::Scalar(Value::String(part.to_owned())) })
+                    .map(|part| Node {
+                        span: span.clone(),
+                        kind: Kind::Scalar(Value::String(part.to_owned())),
+                    })
                     .into(),
             ),
         },
         _ => node,
     };
     let key_span = span.clone();
-    Node { span, kind: Kind::Map(vec![Entry { key, key_span, node: inner }]) }
+    Node {
+        span,
+        kind: Kind::Map(vec![Entry {
+            key,
+            key_span,
+            node: inner,
+        }]),
+    }
 }
 
 /// Plain scalars by YAML 1.2's core schema; everything quoted, and everything else, is text.
@@ -335,7 +375,19 @@ mod tests {
     fn scalars_follow_the_core_schema() {
         assert_eq!(
             read("[1, -2, 1.5, true, ~, '1', 10.52.16.0/20, 1.35, \"1.35\", 2012-10-17, yes]"),
-            serde_json::json!([1, -2, 1.5, true, null, "1", "10.52.16.0/20", 1.35, "1.35", "2012-10-17", "yes"])
+            serde_json::json!([
+                1,
+                -2,
+                1.5,
+                true,
+                null,
+                "1",
+                "10.52.16.0/20",
+                1.35,
+                "1.35",
+                "2012-10-17",
+                "yes"
+            ])
         );
     }
 

@@ -1,1 +1,15 @@
-//! .
+//! Carries a plan out, through ports: providers for the world, a journal, a clock.
+//!
+//! The order comes from the engine, the work from providers, the record from the journal. This room
+//! knows which of each it has no more than it knows what a stack is.
+
+mod execute;
+mod look;
+mod ports;
+
+pub use execute::{Ended, Execution, Stop, resume};
+pub use look::{LookError, look};
+pub use ports::{
+    ApplyError, Clock, Event, Identity, Intent, Journal, JournalError, ObserveError, Progress, Provider,
+    Providers, SystemClock, Watcher, WhoAmI,
+};

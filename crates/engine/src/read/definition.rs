@@ -93,26 +93,48 @@ pub(crate) fn read(
         ));
     }
     let inputs = inputs(&root, compiler, &mut found);
-    let mut reader = StepReader { folder, library, found, steps: Vec::new(), templates: BTreeMap::new() };
+    let mut reader = StepReader {
+        folder,
+        library,
+        found,
+        steps: Vec::new(),
+        templates: BTreeMap::new(),
+    };
     for node in root.at(["spec", "steps"]).map(Node::items).unwrap_or_default() {
         reader.step(node);
     }
-    let StepReader { mut found, mut steps, templates, .. } = reader;
+    let StepReader {
+        mut found,
+        mut steps,
+        templates,
+        ..
+    } = reader;
     let names = names(&inputs, &steps);
     check_steps(&mut steps, &templates, &names, compiler, folder, &mut found);
     let outputs = outputs(&root, &names, compiler, &mut found);
-    found.or_ok(Definition { name: name.to_owned(), inputs, steps, outputs })
+    found.or_ok(Definition {
+        name: name.to_owned(),
+        inputs,
+        steps,
+        outputs,
+    })
 }
 
 fn inputs(root: &Node, compiler: &Compiler, found: &mut Diagnostics) -> IndexMap<String, Input> {
     let names = Names::from([("platform", platform_type())]);
     let mut inputs = IndexMap::new();
     for entry in root.at(["spec", "inputs"]).map(Node::entries).unwrap_or_default() {
-        let Value::Object(mut schema) = entry.node.value() else { continue };
+        let Value::Object(mut schema) = entry.node.value() else {
+            continue;
+        };
         let default = schema.remove("default");
         let kind = Type::of_schema(&schema);
-        let description =
-            schema.get("description").and_then(Value::as_str).unwrap_or_default().trim().replace('\n', " ");
+        let description = schema
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .trim()
+            .replace('\n', " ");
         let shape = match Shape::new(Value::Object(schema)) {
             Ok(shape) => shape,
             Err(why) => {
@@ -133,7 +155,15 @@ fn inputs(root: &Node, compiler: &Compiler, found: &mut Diagnostics) -> IndexMap
             checker.tree(node);
             found.extend(checker.found);
         }
-        inputs.insert(entry.key.clone(), Input { shape, kind, default, description });
+        inputs.insert(
+            entry.key.clone(),
+            Input {
+                shape,
+                kind,
+                default,
+                description,
+            },
+        );
     }
     inputs
 }
@@ -148,16 +178,23 @@ struct StepReader<'a> {
 
 impl StepReader<'_> {
     fn step(&mut self, node: &Node) {
-        let Some(name) = node.get("name").and_then(|name| name.text().map(|text| (text.to_owned(), &name.span))) else {
+        let Some(name) = node
+            .get("name")
+            .and_then(|name| name.text().map(|text| (text.to_owned(), &name.span)))
+        else {
             return;
         };
         let (name, name_span) = name;
         if let Some(first) = self.steps.iter().find(|step| step.name == name) {
             let first = first.node.get("name").map_or(&first.node.span, |name| &name.span);
             self.found.push(
-                Diagnostic::error(format!("two steps are called `{name}`"), name_span.clone(), "called so again")
-                    .and(first.clone(), "first called so here")
-                    .help("give one of them another name"),
+                Diagnostic::error(
+                    format!("two steps are called `{name}`"),
+                    name_span.clone(),
+                    "called so again",
+                )
+                .and(first.clone(), "first called so here")
+                .help("give one of them another name"),
             );
             return;
         }
@@ -166,14 +203,25 @@ impl StepReader<'_> {
             .filter_map(|(kind, word)| Some((kind, word, node.get(word)?)))
             .collect();
         let [(kind, _, spec)] = kinds.as_slice() else {
-            let words: Vec<String> = StepKind::ALL.iter().map(|(_, word)| format!("`{word}`")).collect();
+            let words: Vec<String> = StepKind::ALL
+                .iter()
+                .map(|(_, word)| format!("`{word}`"))
+                .collect();
             let label = match kinds.as_slice() {
                 [] => "does nothing yet".to_owned(),
-                several => several.iter().map(|(_, word, _)| format!("`{word}`")).collect::<Vec<_>>().join(" and "),
+                several => several
+                    .iter()
+                    .map(|(_, word, _)| format!("`{word}`"))
+                    .collect::<Vec<_>>()
+                    .join(" and "),
             };
             self.found.push(
-                Diagnostic::error(format!("the step `{name}` must do exactly one thing"), name_span.clone(), label)
-                    .help(format!("give it exactly one of {}", words.join(", "))),
+                Diagnostic::error(
+                    format!("the step `{name}` must do exactly one thing"),
+                    name_span.clone(),
+                    label,
+                )
+                .help(format!("give it exactly one of {}", words.join(", "))),
             );
             return;
         };
@@ -192,7 +240,9 @@ impl StepReader<'_> {
                 .collect(),
             when: node.get("when").map(Node::value),
             retain: node.get("retain").map(Node::value),
-            existing: node.get("existing").and_then(|node| serde_json::from_value(node.value()).ok()),
+            existing: node
+                .get("existing")
+                .and_then(|node| serde_json::from_value(node.value()).ok()),
             template: None,
             skeleton: BTreeMap::new(),
             contents: Vec::new(),
@@ -220,17 +270,30 @@ impl StepReader<'_> {
         let Some(node) = spec.get("template") else { return };
         let Some(file) = node.text() else { return };
         let Some(text) = self.folder.files.get(file) else {
-            let templates = self.folder.files.keys().map(String::as_str).filter(|name| name.ends_with(".cfn.yaml"));
+            let templates = self
+                .folder
+                .files
+                .keys()
+                .map(String::as_str)
+                .filter(|name| name.ends_with(".cfn.yaml"));
             self.found.push(
-                Diagnostic::error(format!("there is no template `{file}`"), node.span.clone(), "no such file")
-                    .help(suggest::help(file, templates, "templates")),
+                Diagnostic::error(
+                    format!("there is no template `{file}`"),
+                    node.span.clone(),
+                    "no such file",
+                )
+                .help(suggest::help(file, templates, "templates")),
             );
             return;
         };
         let template = self.templates.entry(file.to_owned()).or_insert_with(|| {
             let source = SourceFile::new(format!("{}/{file}", self.folder.origin), text.clone());
             match self.library.read_template(&source) {
-                Ok(interface) => Some(WantedTemplate { file: file.to_owned(), digest: Digest::of(text), interface }),
+                Ok(interface) => Some(WantedTemplate {
+                    file: file.to_owned(),
+                    digest: Digest::of(text),
+                    interface,
+                }),
                 Err(problems) => {
                     self.found.extend(problems);
                     None
@@ -255,17 +318,29 @@ impl StepReader<'_> {
             }
         }
         if step.skeleton.is_empty() {
-            let folders: BTreeSet<&str> =
-                self.folder.files.keys().filter_map(|path| path.split_once('/')).map(|(folder, _)| folder).collect();
+            let folders: BTreeSet<&str> = self
+                .folder
+                .files
+                .keys()
+                .filter_map(|path| path.split_once('/'))
+                .map(|(folder, _)| folder)
+                .collect();
             self.found.push(
-                Diagnostic::error(format!("there is no skeleton `{from}`"), node.span.clone(), "no files there")
-                    .help(suggest::help(from, folders, "folders")),
+                Diagnostic::error(
+                    format!("there is no skeleton `{from}`"),
+                    node.span.clone(),
+                    "no files there",
+                )
+                .help(suggest::help(from, folders, "folders")),
             );
         }
     }
 
     fn one_assertion(&mut self, name: &str, spec: &Node) {
-        let kinds = ["identity", "dns", "http"].into_iter().filter(|word| spec.get(word).is_some()).count();
+        let kinds = ["identity", "dns", "http"]
+            .into_iter()
+            .filter(|word| spec.get(word).is_some())
+            .count();
         if kinds != 1 {
             self.found.push(
                 Diagnostic::error(
@@ -281,18 +356,26 @@ impl StepReader<'_> {
 
 /// What expressions in a definition may use.
 fn names(inputs: &IndexMap<String, Input>, steps: &[Step]) -> Names {
-    let inputs = inputs.iter().map(|(name, input)| (name.clone(), input.kind.clone()));
+    let inputs = inputs
+        .iter()
+        .map(|(name, input)| (name.clone(), input.kind.clone()));
     let steps = steps.iter().map(|step| {
         let outputs: Type = match step.kind {
             StepKind::Stack => match &step.template {
-                Some(template) => {
-                    Type::object("output", template.interface.outputs.iter().map(|name| (name.clone(), Type::Text)))
-                }
+                Some(template) => Type::object(
+                    "output",
+                    template
+                        .interface
+                        .outputs
+                        .iter()
+                        .map(|name| (name.clone(), Type::Text)),
+                ),
                 None => Type::Any,
             },
-            StepKind::Secret => {
-                Type::object("output", ["arn", "name", "reference"].map(|name| (name, Type::Text)))
-            }
+            StepKind::Secret => Type::object(
+                "output",
+                ["arn", "name", "reference"].map(|name| (name, Type::Text)),
+            ),
             StepKind::Files | StepKind::Entity => Type::object("output", [("path", Type::Text)]),
             StepKind::Check => Type::object(
                 "output",
@@ -326,15 +409,24 @@ fn check_steps(
         let mut checker = Checker::new(compiler, names);
         checker.tree(&step.node);
         for item in step.node.get("after").map(Node::items).unwrap_or_default() {
-            let Some(name) = item.text().filter(|name| !all.iter().any(|one| one == name)) else { continue };
+            let Some(name) = item.text().filter(|name| !all.iter().any(|one| one == name)) else {
+                continue;
+            };
             checker.found.push(
-                Diagnostic::error(format!("there is no step `{name}` to wait for"), item.span.clone(), "no such step")
-                    .help(suggest::help(name, all.iter().map(String::as_str), "steps")),
+                Diagnostic::error(
+                    format!("there is no step `{name}` to wait for"),
+                    item.span.clone(),
+                    "no such step",
+                )
+                .help(suggest::help(name, all.iter().map(String::as_str), "steps")),
             );
         }
         for key in ["when", "retain"] {
             let Some(node) = step.node.get(key) else { continue };
-            if let Some(kind) = Checker::new(compiler, names).node(node).filter(|kind| !Type::Bool.accepts(kind)) {
+            if let Some(kind) = Checker::new(compiler, names)
+                .node(node)
+                .filter(|kind| !Type::Bool.accepts(kind))
+            {
                 checker.found.push(Diagnostic::error(
                     format!("`{key}` must be true or false"),
                     node.span.clone(),
@@ -376,7 +468,11 @@ fn check_stack(
                     entry.key_span.clone(),
                     "no such parameter",
                 )
-                .help(suggest::help(&entry.key, interface.parameters.keys().map(String::as_str), "parameters")),
+                .help(suggest::help(
+                    &entry.key,
+                    interface.parameters.keys().map(String::as_str),
+                    "parameters",
+                )),
             );
             continue;
         };
@@ -406,7 +502,11 @@ fn check_stack(
                     entry.node.span.clone(),
                     "not among the template's allowed values",
                 )
-                .help(suggest::help(text, parameter.allowed.iter().map(String::as_str), "allowed values")),
+                .help(suggest::help(
+                    text,
+                    parameter.allowed.iter().map(String::as_str),
+                    "allowed values",
+                )),
             );
         }
     }
@@ -424,15 +524,30 @@ fn check_stack(
     }
     for item in stack.get("empty").map(Node::items).unwrap_or_default() {
         let Some(id) = item.text() else { continue };
-        if interface.resources.get(id).is_none_or(|resource| resource.kind != "AWS::S3::Bucket") {
-            let buckets = interface.resources.iter().filter(|(_, resource)| resource.kind == "AWS::S3::Bucket");
+        if interface
+            .resources
+            .get(id)
+            .is_none_or(|resource| resource.kind != "AWS::S3::Bucket")
+        {
+            let buckets = interface
+                .resources
+                .iter()
+                .filter(|(_, resource)| resource.kind == "AWS::S3::Bucket");
             found.push(
-                Diagnostic::error(format!("the template has no bucket `{id}`"), item.span.clone(), "no such bucket")
-                    .help(suggest::help(id, buckets.map(|(id, _)| id.as_str()), "buckets")),
+                Diagnostic::error(
+                    format!("the template has no bucket `{id}`"),
+                    item.span.clone(),
+                    "no such bucket",
+                )
+                .help(suggest::help(id, buckets.map(|(id, _)| id.as_str()), "buckets")),
             );
         }
     }
-    for entry in step.at(["existing", "outputs"]).map(Node::entries).unwrap_or_default() {
+    for entry in step
+        .at(["existing", "outputs"])
+        .map(Node::entries)
+        .unwrap_or_default()
+    {
         if !interface.outputs.contains(&entry.key) {
             found.push(
                 Diagnostic::error(
@@ -440,23 +555,39 @@ fn check_stack(
                     entry.key_span.clone(),
                     "what stands already must give the same outputs as the stack",
                 )
-                .help(suggest::help(&entry.key, interface.outputs.iter().map(String::as_str), "outputs")),
+                .help(suggest::help(
+                    &entry.key,
+                    interface.outputs.iter().map(String::as_str),
+                    "outputs",
+                )),
             );
         }
     }
 }
 
 fn check_skeleton(step: &Step, compiler: &Compiler, folder: &DefinitionFolder, found: &mut Diagnostics) {
-    let Some(files) = step.node.get("files") else { return };
+    let Some(files) = step.node.get("files") else {
+        return;
+    };
     let values = files.get("values").map(Node::entries).unwrap_or_default();
     let values = values.iter().map(|entry| (entry.key.clone(), Type::Any));
-    let names = Names::from([("values", Type::object("value", values)), ("platform", platform_type())]);
-    let from = files.get("from").and_then(Node::text).unwrap_or_default().trim_end_matches('/');
+    let names = Names::from([
+        ("values", Type::object("value", values)),
+        ("platform", platform_type()),
+    ]);
+    let from = files
+        .get("from")
+        .and_then(Node::text)
+        .unwrap_or_default()
+        .trim_end_matches('/');
     for path in step.skeleton.keys().filter(|path| path.ends_with(".tmpl")) {
         let path = format!("{from}/{path}");
         let text = folder.files.get(&path).cloned().unwrap_or_default();
         let source = SourceFile::new(format!("{}/{path}", folder.origin), text);
-        let span = Span { range: 0..source.text.len(), file: source.clone() };
+        let span = Span {
+            range: 0..source.text.len(),
+            file: source.clone(),
+        };
         let mut checker = Checker::new(compiler, &names);
         checker.text(&source.text, &span);
         found.extend(checker.found);
@@ -466,9 +597,16 @@ fn check_skeleton(step: &Step, compiler: &Compiler, folder: &DefinitionFolder, f
 /// The parts of Backstage's entity envelope that can be checked before there are values
 /// (source: Backstage, descriptor format of catalog entities).
 fn check_entities(step: &Node, found: &mut Diagnostics) {
-    for entity in step.at(["entity", "entities"]).map(Node::items).unwrap_or_default() {
+    for entity in step
+        .at(["entity", "entities"])
+        .map(Node::items)
+        .unwrap_or_default()
+    {
         for path in [&["apiVersion"][..], &["kind"], &["metadata", "name"]] {
-            if entity.at(path.iter().copied()).is_none_or(|node| node.text().is_none()) {
+            if entity
+                .at(path.iter().copied())
+                .is_none_or(|node| node.text().is_none())
+            {
                 let missing = path.join(".");
                 found.push(
                     Diagnostic::error(
@@ -485,22 +623,39 @@ fn check_entities(step: &Node, found: &mut Diagnostics) {
             && !crate::evaluate::is_entity_name(name)
         {
             found.push(
-                Diagnostic::error(format!("`{name}` cannot be an entity's name"), node.span.clone(), "not a name")
-                    .help("letters, digits and `-`, `_`, `.` between them; at most 63 characters"),
+                Diagnostic::error(
+                    format!("`{name}` cannot be an entity's name"),
+                    node.span.clone(),
+                    "not a name",
+                )
+                .help("letters, digits and `-`, `_`, `.` between them; at most 63 characters"),
             );
         }
     }
 }
 
-fn outputs(root: &Node, names: &Names, compiler: &Compiler, found: &mut Diagnostics) -> IndexMap<String, Output> {
+fn outputs(
+    root: &Node,
+    names: &Names,
+    compiler: &Compiler,
+    found: &mut Diagnostics,
+) -> IndexMap<String, Output> {
     let mut outputs = IndexMap::new();
-    for entry in root.at(["spec", "outputs"]).map(Node::entries).unwrap_or_default() {
+    for entry in root
+        .at(["spec", "outputs"])
+        .map(Node::entries)
+        .unwrap_or_default()
+    {
         let Some(kind) = entry.node.get("type").and_then(|kind| {
-            serde_json::from_value::<OutputType>(kind.value()).ok().map(Type::of_output)
+            serde_json::from_value::<OutputType>(kind.value())
+                .ok()
+                .map(Type::of_output)
         }) else {
             continue;
         };
-        let Some(node) = entry.node.get("value") else { continue };
+        let Some(node) = entry.node.get("value") else {
+            continue;
+        };
         let mut checker = Checker::new(compiler, names);
         checker.tree(node);
         let given = match node.text() {
@@ -514,15 +669,22 @@ fn outputs(root: &Node, names: &Names, compiler: &Compiler, found: &mut Diagnost
                     node.span.clone(),
                     format!("this expression is {given}"),
                 )
-                .maybe_help(matches!((&kind, &given), (Type::List(_), Type::Text)).then(|| {
-                    "a stack's outputs are text; split it: `.split(',')`".to_owned()
-                })),
+                .maybe_help(
+                    matches!((&kind, &given), (Type::List(_), Type::Text))
+                        .then(|| "a stack's outputs are text; split it: `.split(',')`".to_owned()),
+                ),
             );
         }
         let references = std::mem::take(&mut checker.references);
         found.extend(checker.found);
-        outputs.insert(entry.key.clone(), Output { kind, value: node.value(), references });
+        outputs.insert(
+            entry.key.clone(),
+            Output {
+                kind,
+                value: node.value(),
+                references,
+            },
+        );
     }
     outputs
 }
-

@@ -89,7 +89,12 @@ impl Reading<'_> {
     fn platform(&mut self, root: &Node) -> Result<Wanted, Diagnostics> {
         let shape = Shape::new(schema::platform()).expect("the schema made from our own types is valid");
         self.found.extend(shape.check(root, "the platform file"));
-        let text = |path: &[&str]| root.at(path.iter().copied()).and_then(Node::text).unwrap_or_default().to_owned();
+        let text = |path: &[&str]| {
+            root.at(path.iter().copied())
+                .and_then(Node::text)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let tags = root.at(["spec", "tags"]).map(Node::entries).unwrap_or_default();
         let facts = Facts {
             name: text(&["metadata", "name"]),
@@ -101,7 +106,11 @@ impl Reading<'_> {
                 .collect(),
         };
         self.reserved_tags(tags);
-        for entry in root.at(["spec", "components"]).map(Node::entries).unwrap_or_default() {
+        for entry in root
+            .at(["spec", "components"])
+            .map(Node::entries)
+            .unwrap_or_default()
+        {
             self.component(entry);
         }
         let names = self.platform_names();
@@ -120,7 +129,11 @@ impl Reading<'_> {
         let mut wanted = Wanted {
             facts,
             artifact_bucket,
-            components: self.uses.iter().map(|(name, used)| (name.clone(), wanted_component(used))).collect(),
+            components: self
+                .uses
+                .iter()
+                .map(|(name, used)| (name.clone(), wanted_component(used)))
+                .collect(),
             steps: Vec::new(),
             contents: BTreeMap::new(),
         };
@@ -154,7 +167,9 @@ impl Reading<'_> {
         let name = entry.key.clone();
         let is_name = name.len() <= 41
             && name.starts_with(|first: char| first.is_ascii_alphabetic())
-            && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
+            && name
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
         if !is_name {
             self.found.push(
                 Diagnostic::error(
@@ -177,7 +192,12 @@ impl Reading<'_> {
             let name = uses.text()?;
             self.definition(name, &uses.span)
         });
-        let used = Use { name_span: entry.key_span.clone(), node: entry.node.clone(), definition, after };
+        let used = Use {
+            name_span: entry.key_span.clone(),
+            node: entry.node.clone(),
+            definition,
+            after,
+        };
         self.uses.insert(name, used);
     }
 
@@ -202,7 +222,11 @@ impl Reading<'_> {
                         span.clone(),
                         "neither beside the platform file nor among those that come with Landfall",
                     )
-                    .help(suggest::help(name, names.iter().map(String::as_str), "definitions")),
+                    .help(suggest::help(
+                        name,
+                        names.iter().map(String::as_str),
+                        "definitions",
+                    )),
                 );
                 return None;
             }
@@ -222,11 +246,20 @@ impl Reading<'_> {
     fn platform_names(&self) -> Names {
         let components = self.uses.iter().map(|(name, used)| {
             let outputs = used.definition.as_ref().map_or(Type::Any, |definition| {
-                Type::object("output", definition.outputs.iter().map(|(name, output)| (name.clone(), output.kind.clone())))
+                Type::object(
+                    "output",
+                    definition
+                        .outputs
+                        .iter()
+                        .map(|(name, output)| (name.clone(), output.kind.clone())),
+                )
             });
             (name.clone(), outputs)
         });
-        Names::from([("components", Type::object("component", components)), ("platform", definition::platform_type())])
+        Names::from([
+            ("components", Type::object("component", components)),
+            ("platform", definition::platform_type()),
+        ])
     }
 
     fn after(&mut self) {
@@ -240,7 +273,11 @@ impl Reading<'_> {
                             span.clone(),
                             "no such component",
                         )
-                        .help(suggest::help(name, self.uses.keys().map(String::as_str), "components")),
+                        .help(suggest::help(
+                            name,
+                            self.uses.keys().map(String::as_str),
+                            "components",
+                        )),
                     );
                 }
             }
@@ -253,16 +290,25 @@ impl Reading<'_> {
         let evaluator = Evaluator::new(wanted, self.compiler, &NothingKnown);
         let mut found = Diagnostics::default();
         for (name, used) in &self.uses {
-            let Some(definition) = &used.definition else { continue };
+            let Some(definition) = &used.definition else {
+                continue;
+            };
             for (input, declared) in &definition.inputs {
                 let place = used.node.at(["with", input.as_str()]).unwrap_or(&used.node);
-                let written = wanted.components.get(name).and_then(|component| component.inputs.get(input));
+                let written = wanted
+                    .components
+                    .get(name)
+                    .and_then(|component| component.inputs.get(input));
                 if !written.is_some_and(contains_expression) {
                     continue;
                 }
                 match evaluator.input(name, input) {
                     Ok(value) if expression::waits_for(&value).is_empty() => {
-                        found.extend(declared.shape.check_value(&value, &blank(place), &format!("`{input}`")));
+                        found.extend(declared.shape.check_value(
+                            &value,
+                            &blank(place),
+                            &format!("`{input}`"),
+                        ));
                     }
                     Ok(_) => {}
                     // When something else is wrong already, this is likely its echo.
@@ -286,9 +332,12 @@ impl Reading<'_> {
         let evaluator = Evaluator::new(wanted, self.compiler, &NothingKnown);
         let mut found = Diagnostics::default();
         for (name, used) in &self.uses {
-            let Some(definition) = &used.definition else { continue };
+            let Some(definition) = &used.definition else {
+                continue;
+            };
             for step in &definition.steps {
-                let mut decide = |what: &'static str, written: &Option<Value>, otherwise: bool| match written {
+                let mut decide = |what: &'static str, written: &Option<Value>, otherwise: bool| match written
+                {
                     None => otherwise,
                     Some(written) => match evaluator.in_component(name, written) {
                         Ok(Value::Bool(value)) => value,
@@ -309,7 +358,10 @@ impl Reading<'_> {
                 if let Some((other, span)) = names.get(&written_out) {
                     found.push(
                         Diagnostic::error(
-                            format!("`{id}` and `{other}` would both be called `{}-{written_out}`", wanted.facts.name),
+                            format!(
+                                "`{id}` and `{other}` would both be called `{}-{written_out}`",
+                                wanted.facts.name
+                            ),
                             used.name_span.clone(),
                             format!("with its step `{}`", step.name),
                         )
@@ -318,7 +370,11 @@ impl Reading<'_> {
                     );
                 }
                 names.insert(written_out, (id.clone(), used.name_span.clone()));
-                contents.extend(step.contents.iter().map(|(digest, text)| (digest.clone(), text.clone())));
+                contents.extend(
+                    step.contents
+                        .iter()
+                        .map(|(digest, text)| (digest.clone(), text.clone())),
+                );
                 let wanted_step = WantedStep {
                     id,
                     title: step.title.clone(),
@@ -342,8 +398,12 @@ impl Reading<'_> {
     fn known_work(&mut self, wanted: &Wanted) {
         let evaluator = Evaluator::new(wanted, self.compiler, &NothingKnown);
         for step in &wanted.steps {
-            let Err(error) = evaluator.step(step) else { continue };
-            let Some(used) = self.uses.get(step.id.component()) else { continue };
+            let Err(error) = evaluator.step(step) else {
+                continue;
+            };
+            let Some(used) = self.uses.get(step.id.component()) else {
+                continue;
+            };
             let node = used
                 .definition
                 .as_ref()
@@ -372,7 +432,10 @@ impl StepOutputs for NothingKnown {
 
 /// A node that points where `place` does but has no inside: a computed value has no places of its own.
 fn blank(place: &Node) -> Node {
-    Node { span: place.span.clone(), kind: yaml::Kind::Scalar(Value::Null) }
+    Node {
+        span: place.span.clone(),
+        kind: yaml::Kind::Scalar(Value::Null),
+    }
 }
 
 fn contains_expression(value: &Value) -> bool {
@@ -405,10 +468,14 @@ fn undecided(
 
 /// Inputs with defaults filled in, and outputs, expressions in place.
 fn wanted_component(used: &Use) -> WantedComponent {
-    let mut inputs = used.node.get("with").map(|with| with.value()).and_then(|value| match value {
-        Value::Object(map) => Some(map),
-        _ => None,
-    });
+    let mut inputs = used
+        .node
+        .get("with")
+        .map(|with| with.value())
+        .and_then(|value| match value {
+            Value::Object(map) => Some(map),
+            _ => None,
+        });
     let inputs = inputs.get_or_insert_with(Map::new);
     let mut outputs = Map::new();
     if let Some(definition) = &used.definition {
@@ -417,10 +484,24 @@ fn wanted_component(used: &Use) -> WantedComponent {
                 inputs.insert(name.clone(), default.clone());
             }
         }
-        outputs.extend(definition.outputs.iter().map(|(name, output)| (name.clone(), output.value.clone())));
+        outputs.extend(
+            definition
+                .outputs
+                .iter()
+                .map(|(name, output)| (name.clone(), output.value.clone())),
+        );
     }
-    let uses = used.node.get("uses").and_then(Node::text).unwrap_or_default().to_owned();
-    WantedComponent { uses, inputs: std::mem::take(inputs), outputs }
+    let uses = used
+        .node
+        .get("uses")
+        .and_then(Node::text)
+        .unwrap_or_default()
+        .to_owned();
+    WantedComponent {
+        uses,
+        inputs: std::mem::take(inputs),
+        outputs,
+    }
 }
 
 /// Checks what a component is given against what its definition asks for.
@@ -444,16 +525,24 @@ fn check_inputs(name: &str, used: &Use, names: &Names, compiler: &Compiler) -> D
                     entry.key_span.clone(),
                     "no such input",
                 )
-                .help(suggest::help(&entry.key, definition.inputs.keys().map(String::as_str), "inputs")),
+                .help(suggest::help(
+                    &entry.key,
+                    definition.inputs.keys().map(String::as_str),
+                    "inputs",
+                )),
             );
             continue;
         };
-        checker.found.extend(input.shape.check(&entry.node, &format!("`{}`", entry.key)));
+        checker
+            .found
+            .extend(input.shape.check(&entry.node, &format!("`{}`", entry.key)));
         checker.tree(&entry.node);
         let kind = Checker::new(compiler, names).node(&entry.node);
         if let Some(kind) = kind.filter(|kind| !input.kind.accepts(kind)) {
             let help = match (&input.kind, &kind) {
-                (Type::List(_), Type::Text) => Some("make it a list: `[…]`, or split it: `.split(',')`".to_owned()),
+                (Type::List(_), Type::Text) => {
+                    Some("make it a list: `[…]`, or split it: `.split(',')`".to_owned())
+                }
                 (Type::Text, Type::List(_)) => Some("join it: `.join(',')`".to_owned()),
                 (Type::Text, _) => Some("turn it into text: `string(…)`".to_owned()),
                 _ => None,

@@ -36,23 +36,43 @@ impl<'a> Wiring<'a> {
         library: &'a dyn Library,
     ) -> Wiring<'a> {
         let names = Names::from([("components", Type::Any), ("platform", Type::Any)]);
-        Wiring { wanted, uses, compiler, library, names, known: HashMap::new(), path: Vec::new() }
+        Wiring {
+            wanted,
+            uses,
+            compiler,
+            library,
+            names,
+            known: HashMap::new(),
+            path: Vec::new(),
+        }
     }
 
     /// Wires the steps and puts each after all it waits for, otherwise in the order of the file.
-    pub(crate) fn order(&mut self, mut steps: Vec<(WantedStep, Span)>) -> Result<Vec<WantedStep>, Diagnostics> {
-        let ids: HashMap<StepId, usize> =
-            steps.iter().enumerate().map(|(index, (step, _))| (step.id.clone(), index)).collect();
+    pub(crate) fn order(
+        &mut self,
+        mut steps: Vec<(WantedStep, Span)>,
+    ) -> Result<Vec<WantedStep>, Diagnostics> {
+        let ids: HashMap<StepId, usize> = steps
+            .iter()
+            .enumerate()
+            .map(|(index, (step, _))| (step.id.clone(), index))
+            .collect();
         let mut of_component: HashMap<&str, Vec<StepId>> = HashMap::new();
         for (step, _) in &steps {
-            let component = self.uses.get_key_value(step.id.component()).map_or("", |(name, _)| name.as_str());
+            let component = self
+                .uses
+                .get_key_value(step.id.component())
+                .map_or("", |(name, _)| name.as_str());
             of_component.entry(component).or_default().push(step.id.clone());
         }
         let mut found = Diagnostics::default();
         for (step, span) in &mut steps {
             match self.step(step) {
                 Ok(mut after) => {
-                    let others = self.uses.get(step.id.component()).map(|used| used.after.as_slice());
+                    let others = self
+                        .uses
+                        .get(step.id.component())
+                        .map(|used| used.after.as_slice());
                     for (other, _) in others.unwrap_or_default() {
                         after.extend(of_component.get(other.as_str()).into_iter().flatten().cloned());
                     }
@@ -76,7 +96,11 @@ impl<'a> Wiring<'a> {
         self.sort(steps, &ids)
     }
 
-    fn sort(&self, steps: Vec<(WantedStep, Span)>, ids: &HashMap<StepId, usize>) -> Result<Vec<WantedStep>, Diagnostics> {
+    fn sort(
+        &self,
+        steps: Vec<(WantedStep, Span)>,
+        ids: &HashMap<StepId, usize>,
+    ) -> Result<Vec<WantedStep>, Diagnostics> {
         let mut waiting: Vec<usize> = steps.iter().map(|(step, _)| step.after.len()).collect();
         let mut followers: Vec<Vec<usize>> = vec![Vec::new(); steps.len()];
         for (index, (step, _)) in steps.iter().enumerate() {
@@ -84,8 +108,10 @@ impl<'a> Wiring<'a> {
                 followers[ids[id]].push(index);
             }
         }
-        let mut ready: BinaryHeap<Reverse<usize>> =
-            (0..steps.len()).filter(|index| waiting[*index] == 0).map(Reverse).collect();
+        let mut ready: BinaryHeap<Reverse<usize>> = (0..steps.len())
+            .filter(|index| waiting[*index] == 0)
+            .map(Reverse)
+            .collect();
         let mut order = Vec::with_capacity(steps.len());
         while let Some(Reverse(index)) = ready.pop() {
             order.push(index);
@@ -100,13 +126,24 @@ impl<'a> Wiring<'a> {
             return Err(Diagnostics(vec![self.cycle(&steps, ids, &waiting)]));
         }
         let mut slots: Vec<Option<WantedStep>> = steps.into_iter().map(|(step, _)| Some(step)).collect();
-        Ok(order.into_iter().filter_map(|index| slots[index].take()).collect())
+        Ok(order
+            .into_iter()
+            .filter_map(|index| slots[index].take())
+            .collect())
     }
 
-    fn cycle(&self, steps: &[(WantedStep, Span)], ids: &HashMap<StepId, usize>, waiting: &[usize]) -> Diagnostic {
+    fn cycle(
+        &self,
+        steps: &[(WantedStep, Span)],
+        ids: &HashMap<StepId, usize>,
+        waiting: &[usize],
+    ) -> Diagnostic {
         // Every step still waiting waits for another such step: walking back must come round.
         let mut walk: Vec<usize> = Vec::new();
-        let mut at = waiting.iter().position(|left| *left > 0).expect("a sort that fell short left steps waiting");
+        let mut at = waiting
+            .iter()
+            .position(|left| *left > 0)
+            .expect("a sort that fell short left steps waiting");
         while !walk.contains(&at) {
             walk.push(at);
             at = steps[at]
@@ -120,12 +157,23 @@ impl<'a> Wiring<'a> {
         let start = walk.iter().position(|index| *index == at).unwrap_or(0);
         let mut circle: Vec<usize> = walk[start..].to_vec();
         circle.push(at);
-        let names: Vec<String> = circle.iter().map(|index| format!("`{}`", steps[*index].0.id)).collect();
-        let used = |index: usize| self.uses.get(steps[index].0.id.component()).map(|used| used.name_span.clone());
+        let names: Vec<String> = circle
+            .iter()
+            .map(|index| format!("`{}`", steps[*index].0.id))
+            .collect();
+        let used = |index: usize| {
+            self.uses
+                .get(steps[index].0.id.component())
+                .map(|used| used.name_span.clone())
+        };
         let mut spans: Vec<Span> = Vec::new();
         for index in &circle {
             let own = steps[*index].1.clone();
-            let span = if self.same_component(steps, &circle) { own } else { used(*index).unwrap_or(own) };
+            let span = if self.same_component(steps, &circle) {
+                own
+            } else {
+                used(*index).unwrap_or(own)
+            };
             if !spans.contains(&span) {
                 spans.push(span);
             }
@@ -133,17 +181,24 @@ impl<'a> Wiring<'a> {
         let mut spans = spans.into_iter();
         let first = spans.next().expect("a circle has a step");
         let diagnostic = Diagnostic::error(
-            format!("steps wait for each other in a circle: {}", names.join(" waits for ")),
+            format!(
+                "steps wait for each other in a circle: {}",
+                names.join(" waits for ")
+            ),
             first,
             "part of the circle",
         );
         spans
-            .fold(diagnostic, |diagnostic, span| diagnostic.and(span, "part of the circle"))
+            .fold(diagnostic, |diagnostic, span| {
+                diagnostic.and(span, "part of the circle")
+            })
             .help("remove one of these references or `after` entries")
     }
 
     fn same_component(&self, steps: &[(WantedStep, Span)], circle: &[usize]) -> bool {
-        circle.windows(2).all(|pair| steps[pair[0]].0.id.component() == steps[pair[1]].0.id.component())
+        circle
+            .windows(2)
+            .all(|pair| steps[pair[0]].0.id.component() == steps[pair[1]].0.id.component())
     }
 
     fn step(&mut self, step: &WantedStep) -> Result<BTreeSet<StepId>, Vec<String>> {
@@ -154,7 +209,11 @@ impl<'a> Wiring<'a> {
         let Some(defined) = definition.steps.iter().find(|one| one.name == step.id.step()) else {
             return Ok(BTreeSet::new());
         };
-        let mut sources: BTreeSet<StepId> = defined.after.iter().map(|name| StepId::new(&component, name)).collect();
+        let mut sources: BTreeSet<StepId> = defined
+            .after
+            .iter()
+            .map(|name| StepId::new(&component, name))
+            .collect();
         self.follow(&component, &defined.references, &mut sources)?;
         let large = step
             .template
@@ -217,7 +276,10 @@ impl<'a> Wiring<'a> {
 
     fn input(&mut self, component: &str, input: &str) -> Sources {
         self.once(component, false, input, |wiring, sources| {
-            let node = wiring.uses.get(component).and_then(|used| used.node.at(["with", input]));
+            let node = wiring
+                .uses
+                .get(component)
+                .and_then(|used| used.node.at(["with", input]));
             let Some(node) = node.cloned() else { return Ok(()) };
             let references = wiring.references_of(&node);
             wiring.follow_platform(&references, sources)
@@ -226,8 +288,14 @@ impl<'a> Wiring<'a> {
 
     fn output(&mut self, component: &str, output: &str) -> Sources {
         self.once(component, true, output, |wiring, sources| {
-            let definition = wiring.uses.get(component).and_then(|used| used.definition.clone());
-            let Some(references) = definition.as_ref().and_then(|definition| definition.outputs.get(output)) else {
+            let definition = wiring
+                .uses
+                .get(component)
+                .and_then(|used| used.definition.clone());
+            let Some(references) = definition
+                .as_ref()
+                .and_then(|definition| definition.outputs.get(output))
+            else {
                 return Ok(());
             };
             wiring.follow(component, &references.references, sources)
@@ -272,7 +340,13 @@ impl<'a> Wiring<'a> {
     fn references(&self, text: &str) -> BTreeSet<Vec<String>> {
         let mut checker = Checker::new(self.compiler, &self.names);
         let file = landfall_model::SourceFile::new("", text);
-        checker.text(text, &Span { range: 0..text.len(), file });
+        checker.text(
+            text,
+            &Span {
+                range: 0..text.len(),
+                file,
+            },
+        );
         checker.references
     }
 }

@@ -1,0 +1,407 @@
+//! Executes a plan: as parallel as its graph allows, every intent journalled before it is acted on.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use landfall_engine::run::OutOfOrder;
+use landfall_engine::{Evaluator, Expressions, Run};
+use landfall_model::id::RunId;
+use landfall_model::journal::{Entry, Record};
+use landfall_model::plan::{Action, Plan};
+use landfall_model::provider::{Applied, Failure, Outcome, Outputs, Owned};
+use landfall_model::{StepId, plan::PlannedStep};
+use tokio::sync::{Notify, watch};
+
+use crate::ports::{ApplyError, Clock, Event, Intent, Journal, JournalError, Progress, Providers, Watcher};
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every step ended well.
+    Succeeded,
+    /// A step failed; what does not depend on it was carried out.
+    Failed,
+    /// It was asked to stop; it can be resumed.
+    Interrupted,
+}
+
+/// Why a run could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// The journal cannot be written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal contradicts itself.
+    #[error("the journal of this run does not hang together")]
+    OutOfOrder(#[from] OutOfOrder),
+}
+
+/// Everything a run needs.
+pub struct Execution<'a> {
+    /// What to do.
+    pub plan: &'a Plan,
+    /// Which run this is: part of every token.
+    pub run: RunId,
+    /// Who does it.
+    pub providers: &'a Providers,
+    /// Where it is recorded.
+    pub journal: &'a mut dyn Journal,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Who watches.
+    pub watcher: Arc<dyn Watcher>,
+    /// Turns true when the run should stop.
+    pub stop: watch::Receiver<bool>,
+    /// How many steps may run at once.
+    pub at_once: usize,
+}
+
+/// Where a run stood when it died, from its records.
+///
+/// # Errors
+/// Records that cannot follow each other.
+pub fn resume(plan: &Plan, records: &[Record]) -> Result<Run, OutOfOrder> {
+    let mut run = Run::new(plan);
+    for record in records {
+        run.record(&record.entry)?;
+    }
+    Ok(run)
+}
+
+type Work<'a> = Pin<Box<dyn Future<Output = (StepId, u64, Result<Applied, ApplyError>)> + Send + 'a>>;
+
+impl Execution<'_> {
+    /// Starts the run from its beginning.
+    ///
+    /// # Errors
+    /// The journal fails; nothing is done that is not recorded.
+    pub async fn start(mut self) -> Result<Ended, Stop> {
+        let run = Run::new(self.plan);
+        self.note(Entry::RunStarted {
+            run: self.run.clone(),
+            plan: self.plan.id.clone(),
+            purpose: self.plan.purpose,
+        })
+        .await?;
+        self.go(run).await
+    }
+
+    /// Goes on where `run` stands.
+    ///
+    /// # Errors
+    /// The journal fails; nothing is done that is not recorded.
+    pub async fn go_on(mut self, run: Run) -> Result<Ended, Stop> {
+        self.note(Entry::RunResumed).await?;
+        self.go(run).await
+    }
+
+    async fn note(&mut self, entry: Entry) -> Result<(), JournalError> {
+        let record = Record {
+            at: self.clock.now(),
+            entry,
+        };
+        self.journal.append(&record).await?;
+        self.watcher.event(&Event::Recorded(Box::new(record.entry)));
+        Ok(())
+    }
+
+    async fn go(mut self, mut run: Run) -> Result<Ended, Stop> {
+        let expressions = Expressions::default();
+        let credentials = Credentials::new(self.providers, self.clock.clone());
+        let (paused, mut pauses) = tokio::sync::mpsc::channel::<String>(64);
+        let mut in_flight: FuturesUnordered<Work<'_>> = FuturesUnordered::new();
+        let mut stopping = *self.stop.borrow();
+        // What was under way when the run died comes first: it may still be in progress out there.
+        let mut again: Vec<(StepId, String)> = run
+            .started()
+            .map(|(step, token)| (step.clone(), token.to_owned()))
+            .collect();
+        let mut running: HashMap<StepId, ()> = HashMap::new();
+        loop {
+            for (step, token) in again.drain(..) {
+                let work = self
+                    .begin(&mut run, &expressions, &credentials, &paused, &step, token)
+                    .await?;
+                running.insert(step, ());
+                in_flight.push(work);
+            }
+            while !stopping && in_flight.len() < self.at_once {
+                let Some(step) = run.ready().next().cloned() else {
+                    break;
+                };
+                let token = token(&self.run, &step);
+                let work = self
+                    .begin(&mut run, &expressions, &credentials, &paused, &step, token)
+                    .await?;
+                running.insert(step, ());
+                in_flight.push(work);
+            }
+            if in_flight.is_empty() {
+                break;
+            }
+            let mut stop = self.stop.clone();
+            tokio::select! {
+                Some((step, took_ms, result)) = in_flight.next() => {
+                    running.remove(&step);
+                    // The step keeps its state: it is acted on again, with its token, on resuming.
+                    if let Err(ApplyError::CredentialsExpired(_)) = result {
+                        stopping = true;
+                        continue;
+                    }
+                    let entry = ended(step, took_ms, result);
+                    run.record(&entry)?;
+                    self.note(entry).await?;
+                    for (step, because) in run.unreachable() {
+                        let entry = Entry::StepSkipped { step, because };
+                        run.record(&entry)?;
+                        self.note(entry).await?;
+                    }
+                }
+                Some(reason) = pauses.recv() => self.note(Entry::Paused { reason }).await?,
+                changed = stop.changed(), if !stopping => {
+                    stopping = changed.is_err() || *stop.borrow();
+                    self.stop = stop;
+                    if stopping {
+                        let mut in_flight: Vec<StepId> = running.keys().cloned().collect();
+                        in_flight.sort();
+                        credentials.give_up();
+                        self.watcher.event(&Event::Stopping { in_flight });
+                    }
+                }
+            }
+        }
+        if run.is_over() {
+            let succeeded = run.succeeded();
+            self.note(Entry::RunFinished { succeeded }).await?;
+            return Ok(if succeeded {
+                Ended::Succeeded
+            } else {
+                Ended::Failed
+            });
+        }
+        self.note(Entry::Interrupted).await?;
+        Ok(Ended::Interrupted)
+    }
+
+    /// Records the intent, then hands the step to its provider.
+    async fn begin<'w>(
+        &mut self,
+        run: &mut Run,
+        expressions: &Expressions,
+        credentials: &Credentials,
+        paused: &tokio::sync::mpsc::Sender<String>,
+        step: &StepId,
+        token: String,
+    ) -> Result<Work<'w>, Stop>
+    where
+        Self: 'w,
+    {
+        let entry = Entry::StepStarted {
+            step: step.clone(),
+            token: token.clone(),
+        };
+        run.record(&entry)?;
+        self.note(entry).await?;
+        let planned = self
+            .plan
+            .step(step)
+            .expect("the run only starts steps of its own plan")
+            .clone();
+        let task = Task {
+            provider: self.providers.of(planned.kind).clone(),
+            act: act(self.plan, &planned, expressions, run.outputs()),
+            intent: Intent { token },
+            progress: Progress::new(step.clone(), self.watcher.clone()),
+            credentials: credentials.clone(),
+            paused: paused.clone(),
+        };
+        let clock = self.clock.clone();
+        let step = step.clone();
+        Ok(Box::pin(async move {
+            let began = clock.millis();
+            let result = task.run().await;
+            (step, clock.millis().saturating_sub(began), result)
+        }))
+    }
+}
+
+/// The name of an intent: the same after a crash, different in every run.
+fn token(run: &RunId, step: &StepId) -> String {
+    let digest = landfall_model::id::Digest::of(format!("{run}/{step}"));
+    format!("landfall-{}", digest.short())
+}
+
+fn ended(step: StepId, took_ms: u64, result: Result<Applied, ApplyError>) -> Entry {
+    match result {
+        Ok(Applied {
+            outcome,
+            outputs,
+            owned,
+            notes,
+        }) => Entry::StepDone {
+            step,
+            outcome,
+            outputs,
+            owned,
+            notes,
+            took_ms,
+        },
+        Err(ApplyError::Failed(failure)) => Entry::StepFailed {
+            step,
+            failure: *failure,
+            took_ms,
+        },
+        Err(ApplyError::CredentialsExpired(reason)) => {
+            unreachable!("expired credentials leave a step as it was, but {step} ended with: {reason}")
+        }
+    }
+}
+
+/// What is to be done about one step, every value filled in.
+enum Act {
+    Apply(Box<landfall_model::work::Step>, Vec<StepId>, bool),
+    Remove(Box<Owned>),
+    /// Its values cannot be had.
+    Impossible(Failure),
+}
+
+fn act(
+    plan: &Plan,
+    planned: &PlannedStep,
+    expressions: &Expressions,
+    outputs: &HashMap<StepId, Option<Outputs>>,
+) -> Act {
+    if planned.action == Action::Delete {
+        return match &planned.owned {
+            Some(owned) => Act::Remove(Box::new(owned.clone())),
+            None => Act::Impossible(Failure::new("the plan does not say where to find it")),
+        };
+    }
+    let Some(wanted) = plan.wanted.step(&planned.id) else {
+        return Act::Impossible(Failure::new("the plan does not say what it should be"));
+    };
+    match Evaluator::with(&plan.wanted, expressions, outputs).step(wanted) {
+        Ok(step) => match step.waits_for().first() {
+            Some(waits) => Act::Impossible(Failure::new(format!("a value from `{waits}` never came"))),
+            None => Act::Apply(Box::new(step), wanted.after.clone(), wanted.retain),
+        },
+        Err(error) => {
+            let failure = Failure::new(error.reason);
+            Act::Impossible(match error.help {
+                Some(help) => failure.way_out(help),
+                None => failure,
+            })
+        }
+    }
+}
+
+struct Task {
+    provider: Arc<dyn crate::ports::Provider>,
+    act: Act,
+    intent: Intent,
+    progress: Progress,
+    credentials: Credentials,
+    paused: tokio::sync::mpsc::Sender<String>,
+}
+
+impl Task {
+    async fn run(self) -> Result<Applied, ApplyError> {
+        loop {
+            let result = match &self.act {
+                Act::Impossible(failure) => Err(failure.clone().into()),
+                Act::Remove(owned) => self
+                    .provider
+                    .remove(owned, &self.intent, &self.progress)
+                    .await
+                    .map(|removed| Applied {
+                        outcome: Outcome::Removed,
+                        outputs: Outputs::new(),
+                        owned: None,
+                        notes: removed.kept,
+                    }),
+                Act::Apply(step, after, retain) => self
+                    .provider
+                    .apply(step, &self.intent, &self.progress)
+                    .await
+                    .map(|mut applied| {
+                        if let Some(owned) = &mut applied.owned {
+                            owned.after.clone_from(after);
+                            owned.retain = *retain;
+                        }
+                        applied
+                    }),
+            };
+            let Err(ApplyError::CredentialsExpired(reason)) = result else {
+                return result;
+            };
+            self.progress.say("waiting for credentials to be renewed");
+            if !self.credentials.renewed(&reason, &self.paused).await {
+                return Err(ApplyError::CredentialsExpired(reason));
+            }
+        }
+    }
+}
+
+/// Waits until expired credentials are renewed: one wait for all steps that ran into it.
+#[derive(Clone)]
+struct Credentials {
+    providers: Providers,
+    clock: Arc<dyn Clock>,
+    waiting: Arc<tokio::sync::Mutex<()>>,
+    give_up: Arc<Notify>,
+    given_up: Arc<std::sync::atomic::AtomicBool>,
+}
+
+/// How often renewed credentials are looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+impl Credentials {
+    fn new(providers: &Providers, clock: Arc<dyn Clock>) -> Credentials {
+        Credentials {
+            providers: providers.clone(),
+            clock,
+            waiting: Arc::default(),
+            give_up: Arc::default(),
+            given_up: Arc::default(),
+        }
+    }
+
+    /// Returns true once the world answers again, false when the run is to stop instead.
+    async fn renewed(&self, reason: &str, paused: &tokio::sync::mpsc::Sender<String>) -> bool {
+        let one_at_a_time = self.waiting.lock().await;
+        let mut told = false;
+        loop {
+            let mut why = None;
+            for provider in self.providers.all() {
+                if let Err(reason) = provider.renew().await {
+                    why = Some(reason);
+                }
+            }
+            if why.is_none() {
+                drop(one_at_a_time);
+                return true;
+            }
+            if self.given_up.load(std::sync::atomic::Ordering::SeqCst) {
+                return false;
+            }
+            if !told {
+                told = true;
+                // A full channel means the pause has been told many times over already.
+                let _ = paused.try_send(reason.to_owned());
+            }
+            tokio::select! {
+                () = self.clock.sleep(LOOK_AGAIN) => {}
+                () = self.give_up.notified() => return false,
+            }
+        }
+    }
+
+    fn give_up(&self) {
+        self.given_up.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.give_up.notify_waiters();
+    }
+}
