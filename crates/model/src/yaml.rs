@@ -4,6 +4,7 @@
 //! the tags that CloudFormation uses (`!Ref X` reads as `{Ref: X}`). Anchors and
 //! aliases are refused: `${ }` references do their work here and keep spans honest.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use granit_parser::{Event, Parser, ScalarStyle};
@@ -248,6 +249,7 @@ impl<'a, T: granit_parser::BorrowedInput<'a>> Reader<'a, T> {
             }
             Event::MappingStart(_, _, tag) => {
                 let mut entries: Vec<Entry> = Vec::new();
+                let mut known: HashMap<String, usize> = HashMap::new();
                 let mut whole = span;
                 loop {
                     match self.next()? {
@@ -263,7 +265,7 @@ impl<'a, T: granit_parser::BorrowedInput<'a>> Reader<'a, T> {
                             let key = key.into_owned();
                             let (event, span) = self.next()?;
                             let node = self.node(event, span)?;
-                            match entries.iter().find(|entry| entry.key == key) {
+                            match known.get(&key).map(|at| &entries[*at]) {
                                 Some(first) => self.errors.push(
                                     Diagnostic::error(
                                         format!("`{key}` is given twice"),
@@ -273,7 +275,10 @@ impl<'a, T: granit_parser::BorrowedInput<'a>> Reader<'a, T> {
                                     .and(first.key_span.clone(), "first given here")
                                     .help("keep one of the two, or give them different names"),
                                 ),
-                                None => entries.push(Entry { key, key_span, node }),
+                                None => {
+                                    known.insert(key.clone(), entries.len());
+                                    entries.push(Entry { key, key_span, node });
+                                }
                             }
                         }
                         (_, span) => {

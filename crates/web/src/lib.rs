@@ -1,1 +1,205 @@
-//! .
+//! Checks: assertions about the world as a user meets it, looked at again until they hold or the
+//! time is up.
+//!
+//! A check changes nothing and owns nothing. It does not decide what a failed check means for the
+//! rest of the run; that is the engine's.
+
+mod dns;
+mod http;
+mod identity;
+mod wait;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use landfall_model::definition::{CheckSpec, DnsCheck, HttpCheck, IdentityCheck};
+use landfall_model::provider::{Applied, Cause, Change, Failure, Observed, Outcome, Outputs, Owned, Removed};
+use landfall_model::work::{Known, Step, Work};
+use landfall_runner::{ApplyError, Clock, Intent, ObserveError, Progress, Provider, WhoAmI};
+
+/// Carries out `check` steps.
+pub struct Checks {
+    who: Arc<dyn WhoAmI>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Checks {
+    /// Checks that ask `who` whose credentials are in use, and wait by `clock`.
+    pub fn new(who: Arc<dyn WhoAmI>, clock: Arc<dyn Clock>) -> Checks {
+        Checks { who, clock }
+    }
+
+    async fn until_it_holds(
+        &self,
+        check: &Check<'_>,
+        within: &str,
+        step: &Step,
+        progress: &Progress,
+    ) -> Result<Held, ApplyError> {
+        let allowed = wait::parse(within).ok_or_else(|| not_a_time("within", within))?;
+        let began = self.clock.millis();
+        for attempt in 0.. {
+            let left = allowed.saturating_sub(self.since(began));
+            let seen = match check.look(left).await {
+                Ok(held) => return Ok(held),
+                Err(Miss::Never(error)) => return Err(error),
+                Err(Miss::NotYet(seen)) => seen,
+            };
+            let spent = self.since(began);
+            if spent >= allowed {
+                return Err(self.too_late(check, within, *seen).into());
+            }
+            progress.say(format!("{}, {} of {within}", seen.what, wait::short(spent)));
+            // The last look falls on the deadline itself, so that no time allowed is wasted.
+            let pause = wait::pause(attempt, step.id.as_str()).min(allowed.saturating_sub(spent));
+            self.clock.sleep(pause).await;
+        }
+        unreachable!("attempts are counted without an end")
+    }
+
+    fn since(&self, began: u64) -> Duration {
+        Duration::from_millis(self.clock.millis().saturating_sub(began))
+    }
+
+    fn too_late(&self, check: &Check<'_>, within: &str, seen: Seen) -> Failure {
+        Failure {
+            summary: format!("{} did not hold within {within}", check.subject()),
+            cause: Some(Cause {
+                resource: seen.resource,
+                kind: seen.kind,
+                state: seen.state,
+                reason: seen.what,
+                at: self.clock.now(),
+            }),
+            way_out: Some(seen.way_out),
+        }
+    }
+}
+
+/// The one assertion of a `check` step.
+enum Check<'a> {
+    Identity(&'a IdentityCheck, &'a dyn WhoAmI),
+    Dns(&'a DnsCheck),
+    Http(&'a HttpCheck),
+}
+
+impl<'a> Check<'a> {
+    fn of(spec: &'a CheckSpec, who: &'a dyn WhoAmI) -> Result<Check<'a>, ApplyError> {
+        match (&spec.identity, &spec.dns, &spec.http) {
+            (Some(identity), None, None) => Ok(Check::Identity(identity, who)),
+            (None, Some(dns), None) => Ok(Check::Dns(dns)),
+            (None, None, Some(http)) => Ok(Check::Http(http)),
+            _ => Err(
+                Failure::new("the check does not say what to look at, or says several things at once")
+                    .way_out("give it exactly one of `identity`, `dns` and `http`")
+                    .into(),
+            ),
+        }
+    }
+
+    /// Looks once, taking no longer than a look may and `left` allows.
+    async fn look(&self, left: Duration) -> Result<Held, Miss> {
+        match self {
+            Check::Identity(check, who) => identity::look(check, *who).await,
+            Check::Dns(check) => dns::look(check, left).await,
+            Check::Http(check) => http::look(check, left).await,
+        }
+    }
+
+    fn subject(&self) -> String {
+        match self {
+            Check::Identity(check, _) => format!("the identity check for account {}", check.account),
+            Check::Dns(check) => format!("the DNS check of {}", check.name),
+            Check::Http(check) => format!("the HTTP check of {}", http::shown(&check.url)),
+        }
+    }
+}
+
+/// What a check that holds gives.
+#[derive(Debug, PartialEq)]
+struct Held {
+    outputs: Outputs,
+    notes: Vec<String>,
+}
+
+/// Why a check does not hold.
+#[derive(Debug)]
+enum Miss {
+    /// It may hold later.
+    NotYet(Box<Seen>),
+    /// Waiting will not help, or is not ours to do.
+    Never(ApplyError),
+}
+
+impl From<Seen> for Miss {
+    fn from(seen: Seen) -> Miss {
+        Miss::NotYet(Box::new(seen))
+    }
+}
+
+impl From<Failure> for Miss {
+    fn from(failure: Failure) -> Miss {
+        Miss::Never(failure.into())
+    }
+}
+
+/// What was seen instead of what should be.
+#[derive(Debug)]
+struct Seen {
+    /// In a sentence without its full stop, to be followed by how long that has been so.
+    what: String,
+    resource: String,
+    kind: String,
+    state: String,
+    way_out: String,
+}
+
+fn not_a_time(field: &str, text: &str) -> Failure {
+    Failure::new(format!("`{field}` of the check is `{text}`, which is no time"))
+        .way_out("write a number and a unit, such as `30s`, `5m` or `1h`")
+}
+
+#[async_trait]
+impl Provider for Checks {
+    /// Nothing: a check leaves nothing that could stand, and is looked at in every run.
+    async fn observe(&self, _: &Step) -> Result<Observed, ObserveError> {
+        Ok(Observed::absent())
+    }
+
+    async fn preview(&self, _: &Step, _: &Observed) -> Result<Vec<Change>, ObserveError> {
+        Ok(Vec::new())
+    }
+
+    async fn owned(&self, _: &str) -> Result<Vec<Owned>, ObserveError> {
+        Ok(Vec::new())
+    }
+
+    async fn stands(&self, _: &Owned) -> Result<bool, ObserveError> {
+        Ok(false)
+    }
+
+    async fn apply(&self, step: &Step, _: &Intent, progress: &Progress) -> Result<Applied, ApplyError> {
+        let Work::Check(Known::Value(spec)) = &step.work else {
+            return Err(ApplyError::failed(format!(
+                "`{}` is not a check whose values are known",
+                step.id
+            )));
+        };
+        let check = Check::of(spec, self.who.as_ref())?;
+        let Held { outputs, notes } = self.until_it_holds(&check, &spec.within, step, progress).await?;
+        Ok(Applied {
+            outcome: Outcome::Passed,
+            outputs,
+            owned: None,
+            notes,
+        })
+    }
+
+    async fn remove(&self, _: &Owned, _: &Intent, _: &Progress) -> Result<Removed, ApplyError> {
+        Ok(Removed::default())
+    }
+}
+
+#[cfg(test)]
+mod tests;

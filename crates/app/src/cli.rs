@@ -1,0 +1,181 @@
+//! The command line. What is written here is the help that people read.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// From a bare AWS account to a working internal developer platform, and back.
+#[derive(Debug, Parser)]
+#[command(name = "landfall", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command about a platform has.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Common {
+    /// The platform file.
+    #[arg(long, short = 'p', default_value = "platform.yaml", env = "LANDFALL_PLATFORM", value_name = "FILE")]
+    pub(crate) platform: PathBuf,
+    /// Print JSON for programs instead of text for people.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a platform file to start from.
+    Init(Init),
+    /// Show everything that `apply` would do, and why. Changes nothing.
+    Plan(Plan),
+    /// Bring the platform to what its file says; or carry out a saved plan, exactly.
+    Apply(Apply),
+    /// Run the platform's checks, as its users would notice.
+    Verify(Verify),
+    /// Show what is running.
+    Status(Status),
+    /// Remove everything the platform owns, after a rehearsal.
+    Destroy(Destroy),
+    /// Write every template and file out as it would be used.
+    Render(Render),
+    /// Draw the graph of steps.
+    Graph(Graph),
+    /// Print the JSON Schema of a file format, for editors.
+    Schema(Schema),
+    /// Try everything here, now, in a simulated cloud.
+    Up(Up),
+    /// Print a completion script for a shell.
+    Completions(Completions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Init {
+    /// The blueprint to start from; without one, they are listed.
+    pub(crate) blueprint: Option<String>,
+    /// The folder to write to.
+    #[arg(long, default_value = ".", value_name = "FOLDER")]
+    pub(crate) to: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Save the plan, so that `apply FILE` carries out just this.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Exit with 3 when the plan has changes.
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// A plan saved by `plan --out`. It is refused when the world has moved since.
+    pub(crate) plan: Option<PathBuf>,
+    /// Do not ask.
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
+    /// How many steps may run at once.
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) parallel: u16,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Destroy {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Do not ask for the platform's name.
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
+    /// Show what would be removed, and stop there.
+    #[arg(long)]
+    pub(crate) rehearse: bool,
+    /// Remove what is retained on purpose, too.
+    #[arg(long)]
+    pub(crate) include_retained: bool,
+    /// How many steps may run at once.
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) parallel: u16,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Render {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The folder to write to.
+    #[arg(long, default_value = "rendered", value_name = "FOLDER")]
+    pub(crate) to: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Graph {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The format to write.
+    #[arg(long, value_enum, default_value_t = GraphFormat::Svg)]
+    pub(crate) format: GraphFormat,
+    /// The file to write; standard output without it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// A picture.
+    Svg,
+    /// Graphviz.
+    Dot,
+    /// For Markdown viewers.
+    Mermaid,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Schema {
+    /// The file format.
+    #[arg(value_enum)]
+    pub(crate) of: SchemaOf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// `platform.yaml`
+    Platform,
+    /// `component.yaml`
+    Component,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Up {
+    /// How many times faster than life the simulated cloud runs.
+    #[arg(long, default_value_t = 20.0, value_name = "N")]
+    pub(crate) speed: f64,
+    /// What makes this simulation differ from others.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) seed: u64,
+    /// Keep the files in this folder; without it they go into one that is removed afterwards.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}

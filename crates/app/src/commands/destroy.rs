@@ -1,0 +1,81 @@
+//! `landfall destroy`: a rehearsal, a question, then everything in reverse.
+
+use landfall_model::plan::{Action, Purpose};
+
+use super::apply::{Run, catch_up, report};
+use super::{Session, confirmed, plan_id, print_json, unfinished};
+use crate::show::{self, Paint};
+
+/// Removes everything the platform owns.
+pub(crate) async fn destroy(arguments: &crate::cli::Destroy, paint: Paint) -> anyhow::Result<u8> {
+    let session = Session::open(&arguments.common).await?;
+    let json = arguments.common.json;
+    let lock = session.world.store.lock()?;
+    let run = Run { world: &session.world, json, parallel: arguments.parallel.into(), paint };
+    catch_up(&session.world.store)?;
+    if let Some(past) = unfinished(&session.world, Purpose::Destroy)?.filter(|_| !arguments.rehearse) {
+        if !json {
+            println!("Going on with the run {}.\n", past.run);
+        }
+        let done = run.again(past, &lock).await?;
+        return Ok(report(&done, "destroy", json, paint));
+    }
+    let seen = session.look().await?;
+    let clock = session.world.clock.as_ref();
+    let plan = landfall_engine::plan_destroy(
+        session.loaded.wanted.clone(),
+        &seen,
+        arguments.include_retained,
+        plan_id(clock),
+        clock.now(),
+    );
+    if arguments.rehearse && json {
+        print_json(&plan)?;
+        return Ok(0);
+    }
+    if !json {
+        println!("{}", show::destroy_rehearsal(&plan, paint));
+    }
+    if arguments.rehearse {
+        return Ok(0);
+    }
+    if plan.count(Action::Delete) == 0 {
+        if !json {
+            println!("Nothing to remove.");
+        }
+        return Ok(0);
+    }
+    let name = &session.loaded.wanted.facts.name;
+    if !arguments.yes && !confirmed(&format!("Type the platform's name ({name}) to remove all this:"), name)? {
+        println!("Nothing was removed.");
+        return Ok(1);
+    }
+    let done = run.recorded(&plan, &lock).await?;
+    let code = report(&done, "destroy", json, paint);
+    if code == 0 && !json {
+        println!("{}", left(&session).await?);
+    }
+    Ok(code)
+}
+
+/// Looks once more, and says what a fresh search finds.
+pub(crate) async fn left(session: &Session) -> anyhow::Result<String> {
+    let name = &session.loaded.wanted.facts.name;
+    let seen = session.look().await?;
+    if seen.owned.is_empty() {
+        return Ok(format!("A fresh search found nothing that belongs to {name}."));
+    }
+    let list: Vec<String> = seen
+        .owned
+        .iter()
+        .map(|owned| {
+            let why = match (owned.adopted, owned.retain) {
+                (true, _) => "made by someone else, left in place",
+                (_, true) => "retained on purpose; `--include-retained` removes it",
+                _ => "STILL THERE",
+            };
+            format!("  {}  {why}", owned.step)
+        })
+        .collect();
+    Ok(format!("A fresh search found:\n{}", list.join("\n")))
+}

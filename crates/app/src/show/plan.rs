@@ -1,0 +1,196 @@
+//! Plans as text.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use landfall_model::definition::StepKind;
+use landfall_model::plan::{Action, Plan, PlannedStep};
+use landfall_model::provider::{Change, Effect};
+
+use super::{Paint, count};
+
+/// Everything a plan would do, and why.
+pub(crate) fn plan(plan: &Plan, paint: Paint) -> String {
+    let mut text = heading(plan, paint);
+    let width = plan.steps.iter().map(|step| step.id.as_str().len()).max().unwrap_or(0);
+    for step in &plan.steps {
+        if step.action == Action::None {
+            continue;
+        }
+        let title = plan.wanted.step(&step.id).map(|wanted| wanted.title.as_str()).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "  {} {}  {:<6}  {}",
+            sign(step.action, paint),
+            paint.bold(&format!("{:<width$}", step.id)),
+            step.kind.word(),
+            if title.is_empty() { String::new() } else { title.to_owned() }
+        );
+        let _ = writeln!(text, "      {}", paint.dim(&why(step)));
+        for change in grouped(step) {
+            text.push_str(&change_lines(&change, paint));
+        }
+    }
+    let quiet = plan.count(Action::None);
+    if quiet > 0 {
+        let _ = writeln!(text, "  {}", paint.dim(&format!("{} up to date", count(quiet, "step"))));
+    }
+    text.push('\n');
+    text.push_str(&totals(plan, paint));
+    text
+}
+
+fn heading(plan: &Plan, paint: Paint) -> String {
+    let facts = &plan.wanted.facts;
+    format!("{}  account {}  {}\n\n", paint.bold(&facts.name), facts.account, facts.region)
+}
+
+fn why(step: &PlannedStep) -> String {
+    let mut text = format!("{}: {}", step.action.word(), step.reason);
+    let waits: Vec<&str> = step.unknown_until.iter().map(|id| id.as_str()).collect();
+    let after: Vec<&str> =
+        step.after.iter().map(|id| id.as_str()).filter(|id| !waits.contains(id)).collect();
+    if !waits.is_empty() {
+        let _ = write!(text, "; needs values of {}", waits.join(", "));
+    }
+    if !after.is_empty() {
+        let _ = write!(text, "; after {}", after.join(", "));
+    }
+    text
+}
+
+fn sign(action: Action, paint: Paint) -> String {
+    match action {
+        Action::Create => paint.green("+"),
+        Action::Update => paint.yellow("~"),
+        Action::Delete => paint.red("-"),
+        Action::Adopt => paint.blue("="),
+        Action::Check => paint.magenta("?"),
+        Action::None => " ".to_owned(),
+    }
+}
+
+/// Many files added at once are told by their number: the list is what `render` is for.
+fn grouped(step: &PlannedStep) -> Vec<Change> {
+    const MANY: usize = 8;
+    let is_plain_addition = |change: &&Change| change.effect == Effect::Add && change.kind.is_empty();
+    let added = step.changes.iter().filter(is_plain_addition).count();
+    if !matches!(step.kind, StepKind::Files | StepKind::Entity) || added <= MANY {
+        return step.changes.clone();
+    }
+    let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
+    for change in step.changes.iter().filter(is_plain_addition) {
+        *folders.entry(change.subject.split_once('/').map_or("", |(folder, _)| folder)).or_default() += 1;
+    }
+    let sum = |(folder, files): (&str, usize)| {
+        let place = if folder.is_empty() { "at the top".to_owned() } else { format!("in {folder}/") };
+        Change {
+            effect: Effect::Add,
+            subject: format!("{} {place}", count(files, "file")),
+            kind: String::new(),
+            properties: Vec::new(),
+        }
+    };
+    let others = step.changes.iter().filter(|change| !is_plain_addition(change)).cloned();
+    folders.into_iter().map(sum).chain(others).collect()
+}
+
+fn change_lines(change: &Change, paint: Paint) -> String {
+    let (sign, note) = match change.effect {
+        Effect::Add => (paint.green("+"), ""),
+        Effect::Modify => (paint.yellow("~"), ""),
+        Effect::Replace => (paint.red("±"), "  REPLACED: made anew, then the old one is deleted"),
+        Effect::MayReplace => (paint.red("±"), "  may be replaced"),
+        Effect::Remove => (paint.red("-"), ""),
+    };
+    let kind = if change.kind.is_empty() { String::new() } else { format!("{}  ", change.kind) };
+    let mut text = format!("      {sign} {kind}{}{}\n", change.subject, paint.red(note));
+    for property in &change.properties {
+        let _ = write!(text, "          {}", property.path);
+        if property.before.is_some() || property.after.is_some() {
+            let shown = |value: &Option<String>| value.as_deref().map_or("(none)".to_owned(), shortened);
+            let _ = write!(text, ": {} -> {}", shown(&property.before), shown(&property.after));
+        }
+        if property.replaces {
+            text.push_str(&paint.red("  forces replacement"));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn shortened(value: &str) -> String {
+    let line = value.replace('\n', " ");
+    if line.chars().count() <= 72 {
+        return line;
+    }
+    line.chars().take(69).chain("...".chars()).collect()
+}
+
+fn totals(plan: &Plan, paint: Paint) -> String {
+    if !plan.has_changes() && plan.count(Action::Adopt) == 0 {
+        let checks = plan.count(Action::Check);
+        let checks = if checks == 0 { String::new() } else { format!(" {} will be run.", count(checks, "check")) };
+        return format!("{} The platform is as its file says.{checks}\n", paint.green("No changes."));
+    }
+    let parts: Vec<String> = [
+        (Action::Create, "to create"),
+        (Action::Update, "to update"),
+        (Action::Delete, "to delete"),
+        (Action::Adopt, "to adopt"),
+        (Action::Check, "to check"),
+    ]
+    .iter()
+    .filter(|(action, _)| plan.count(*action) > 0)
+    .map(|(action, words)| format!("{} {words}", plan.count(*action)))
+    .collect();
+    format!("{} {}.\n", paint.bold("Plan:"), parts.join(", "))
+}
+
+/// What `destroy` would do: the order, what is lost, what is kept.
+pub(crate) fn destroy_rehearsal(plan: &Plan, paint: Paint) -> String {
+    let mut text = heading(plan, paint);
+    let width = plan.steps.iter().map(|step| step.id.as_str().len()).max().unwrap_or(0);
+    for step in plan.steps.iter().filter(|step| step.action == Action::Delete) {
+        let address = step.owned.as_ref().map(|owned| &owned.address);
+        let name = address
+            .and_then(|address| address.get("name").or_else(|| address.get("root")))
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
+        let _ = write!(
+            text,
+            "  {} {}  {:<6}  {name}",
+            paint.red("-"),
+            paint.bold(&format!("{:<width$}", step.id)),
+            step.kind.word()
+        );
+        text.push('\n');
+        if !step.after.is_empty() {
+            let after: Vec<&str> = step.after.iter().map(|id| id.as_str()).collect();
+            let _ = writeln!(text, "      {}", paint.dim(&format!("after {} is gone", after.join(", "))));
+        }
+        let emptied = address
+            .and_then(|address| address.get("empty"))
+            .and_then(serde_json::Value::as_array)
+            .filter(|buckets| !buckets.is_empty());
+        if let Some(buckets) = emptied {
+            let names: Vec<&str> = buckets.iter().filter_map(serde_json::Value::as_str).collect();
+            let _ = writeln!(
+                text,
+                "      {}",
+                paint.red(&format!("DATA LOST: every object and version in {}", names.join(", ")))
+            );
+        }
+    }
+    for step in plan.steps.iter().filter(|step| step.action == Action::None) {
+        let _ = writeln!(text, "    {:<width$}  {:<6}  {}", step.id, step.kind.word(), paint.dim(&step.reason));
+    }
+    let _ = writeln!(
+        text,
+        "\n{} {} to remove, {} kept.",
+        paint.bold("Rehearsal:"),
+        plan.count(Action::Delete),
+        plan.count(Action::None)
+    );
+    text
+}

@@ -1,0 +1,181 @@
+//! One AWS account: clients per region, credentials, and who they belong to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::ProvideCredentials;
+use landfall_runner::{ApplyError, Identity, WhoAmI};
+
+use crate::trouble::{Trouble, patiently};
+
+/// Why an account cannot be worked with.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// There are no credentials, or they are not accepted.
+    #[error("no AWS credentials that work: {why}")]
+    Credentials {
+        /// What AWS or the credential chain said.
+        why: String,
+    },
+    /// They belong to another account.
+    #[error("these credentials belong to account {found} ({arn}), but the platform file declares {declared}")]
+    OtherAccount {
+        /// The account the platform declares.
+        declared: String,
+        /// The account they belong to.
+        found: String,
+        /// Whose they are.
+        arn: String,
+    },
+}
+
+/// One AWS account, as the standard credential chain opens it.
+pub struct Account {
+    declared: String,
+    region: String,
+    config: Mutex<Loaded>,
+    pub(crate) http: reqwest::Client,
+}
+
+struct Loaded {
+    config: SdkConfig,
+    cloudformation: HashMap<String, aws_sdk_cloudformation::Client>,
+}
+
+impl Account {
+    /// Opens the account `declared`, refusing credentials of any other before anything is done with them.
+    ///
+    /// # Errors
+    /// No credentials that work, or those of another account.
+    pub async fn connect(declared: &str, region: &str) -> Result<Arc<Account>, ConnectError> {
+        let account = Account {
+            declared: declared.to_owned(),
+            region: region.to_owned(),
+            config: Mutex::new(Loaded { config: load(region).await, cloudformation: HashMap::new() }),
+            http: reqwest::Client::builder()
+                .connect_timeout(Duration::from_secs(10))
+                .timeout(Duration::from_secs(60))
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .expect("the TLS provider is compiled in"),
+        };
+        let (found, arn) = patiently(None, || account.caller())
+            .await
+            .map_err(|trouble| ConnectError::Credentials { why: trouble.to_string() })?;
+        if found != declared {
+            return Err(ConnectError::OtherAccount { declared: declared.to_owned(), found, arn });
+        }
+        Ok(Arc::new(account))
+    }
+
+    /// The account's id.
+    pub fn id(&self) -> &str {
+        &self.declared
+    }
+
+    /// The platform's region.
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+
+    fn config(&self) -> SdkConfig {
+        self.config.lock().expect("nobody panics while holding the configuration").config.clone()
+    }
+
+    /// The CloudFormation client of a region.
+    pub(crate) fn cloudformation(&self, region: &str) -> aws_sdk_cloudformation::Client {
+        let mut loaded = self.config.lock().expect("nobody panics while holding the configuration");
+        let config = loaded.config.clone();
+        loaded
+            .cloudformation
+            .entry(region.to_owned())
+            .or_insert_with(|| {
+                let config = aws_sdk_cloudformation::config::Builder::from(&config)
+                    .region(Region::new(region.to_owned()))
+                    .build();
+                aws_sdk_cloudformation::Client::from_conf(config)
+            })
+            .clone()
+    }
+
+    /// The address set by `AWS_ENDPOINT_URL` or the profile, when there is one.
+    pub(crate) fn endpoint(&self) -> Option<String> {
+        self.config().endpoint_url().map(|url| url.trim_end_matches('/').to_owned())
+    }
+
+    /// The credentials in use now.
+    pub(crate) async fn credentials(&self) -> Result<Credentials, Trouble> {
+        let config = self.config();
+        let Some(provider) = config.credentials_provider() else {
+            return Err(Trouble::Denied("no credentials are configured".to_owned()));
+        };
+        provider.provide_credentials().await.map_err(|error| {
+            let text = format!("{error}{}", source_text(&error));
+            if text.to_lowercase().contains("expired") { Trouble::Expired(text) } else { Trouble::Denied(text) }
+        })
+    }
+
+    async fn caller(&self) -> Result<(String, String), Trouble> {
+        let identity = aws_sdk_sts::Client::new(&self.config()).get_caller_identity().send().await?;
+        Ok((identity.account.unwrap_or_default(), identity.arn.unwrap_or_default()))
+    }
+
+    /// Reads the credential chain anew. Succeeds when the account answers to what it finds.
+    pub(crate) async fn renew(&self) -> Result<(), String> {
+        let config = load(&self.region).await;
+        {
+            let mut loaded = self.config.lock().expect("nobody panics while holding the configuration");
+            *loaded = Loaded { config, cloudformation: HashMap::new() };
+        }
+        match self.caller().await {
+            Ok((found, _)) if found == self.declared => Ok(()),
+            Ok((found, _)) => Err(format!("the new credentials belong to account {found}, not {}", self.declared)),
+            // Throttled is an answer: these credentials are known.
+            Err(Trouble::Throttled(_)) => Ok(()),
+            Err(trouble) => Err(trouble.to_string()),
+        }
+    }
+}
+
+fn source_text(error: &dyn std::error::Error) -> String {
+    error.source().map(|source| format!(": {source}{}", source_text(source))).unwrap_or_default()
+}
+
+/// The standard chain: environment, profile and SSO, web identity, container, instance.
+async fn load(region: &str) -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(region.to_owned()))
+        .app_name(aws_config::AppName::new("landfall").expect("the name has no characters that need escaping"))
+        .retry_config(RetryConfig::standard().with_max_attempts(5))
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(10))
+                .operation_attempt_timeout(Duration::from_secs(60))
+                .build(),
+        )
+        .load()
+        .await
+}
+
+#[async_trait]
+impl WhoAmI for Account {
+    async fn who_am_i(&self) -> Result<Identity, ApplyError> {
+        let doing = "asking whose credentials these are";
+        let (account, arn) = self.caller().await.map_err(|trouble| trouble.failing(doing))?;
+        let credentials = self.credentials().await.map_err(|trouble| trouble.failing(doing))?;
+        Ok(Identity {
+            account,
+            arn,
+            temporary: credentials.session_token().is_some(),
+            lasts: credentials.expiry().map(|expiry| {
+                expiry.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO)
+            }),
+        })
+    }
+}

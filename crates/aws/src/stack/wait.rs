@@ -1,0 +1,220 @@
+//! Waits for stack operations by their events, and tells what a failure began with.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use aws_sdk_cloudformation::Client;
+use aws_sdk_cloudformation::types::{ResourceStatus, StackEvent, StackStatus};
+use landfall_model::provider::{Cause, Failure};
+use landfall_runner::{ApplyError, Progress};
+
+use super::{Meaning, meaning};
+use crate::trouble::{Pace, Trouble, patiently};
+
+/// How an operation on a stack ended.
+pub(super) struct Ended {
+    /// The stack's status.
+    pub(super) status: StackStatus,
+    /// Why it failed, when it did.
+    pub(super) failure: Option<Failure>,
+    /// What a deletion left in place by policy, a sentence each.
+    pub(super) kept: Vec<String>,
+}
+
+/// Waits until nothing is in progress any more.
+pub(super) async fn settled(
+    client: &Client,
+    name: &str,
+    id: &str,
+    resources: usize,
+    progress: &Progress,
+) -> Result<Ended, ApplyError> {
+    watch(client, name, id, resources, progress).await
+}
+
+/// Waits until a stack that is being deleted is gone, or its deletion has failed.
+pub(super) async fn gone(client: &Client, name: &str, id: &str, progress: &Progress) -> Result<Ended, ApplyError> {
+    watch(client, name, id, 0, progress).await
+}
+
+async fn watch(
+    client: &Client,
+    name: &str,
+    id: &str,
+    resources: usize,
+    progress: &Progress,
+) -> Result<Ended, ApplyError> {
+    let failing = |trouble: Trouble| trouble.failing(&format!("waiting for the stack `{name}`"));
+    // Short operations are common and long ones are long: ask often at first, seldom later.
+    let mut pace = Pace::new(Duration::from_millis(300), Duration::from_secs(10));
+    let mut told = BTreeSet::new();
+    loop {
+        let status = status_of(client, id, progress).await.map_err(failing)?;
+        let events = operation(client, id, progress).await.map_err(failing)?;
+        tell(&events, id, resources, &mut told, progress);
+        if !matches!(meaning(&status), Meaning::Busy) {
+            let failed = is_failure(&status);
+            return Ok(Ended {
+                failure: failed.then(|| failure(name, &status, &events)),
+                kept: kept(&events),
+                status,
+            });
+        }
+        pace.wait().await;
+    }
+}
+
+/// The status of a stack, which by its id is found even after it is gone.
+async fn status_of(client: &Client, id: &str, progress: &Progress) -> Result<StackStatus, Trouble> {
+    let found = patiently(Some(progress), || async { Ok(client.describe_stacks().stack_name(id).send().await?) }).await;
+    match found {
+        Ok(found) => Ok(found
+            .stacks()
+            .first()
+            .and_then(|stack| stack.stack_status().cloned())
+            .unwrap_or(StackStatus::DeleteComplete)),
+        Err(Trouble::NotFound(_)) => Ok(StackStatus::DeleteComplete),
+        Err(trouble) => Err(trouble),
+    }
+}
+
+fn is_failure(status: &StackStatus) -> bool {
+    !matches!(
+        status,
+        StackStatus::CreateComplete
+            | StackStatus::UpdateComplete
+            | StackStatus::ImportComplete
+            | StackStatus::DeleteComplete
+            | StackStatus::ReviewInProgress
+    )
+}
+
+/// The events of the operation that is going on or was the last, the oldest first.
+async fn operation(client: &Client, id: &str, progress: &Progress) -> Result<Vec<StackEvent>, Trouble> {
+    let mut events: Vec<StackEvent> = Vec::new();
+    let mut next = None;
+    loop {
+        let page = patiently(Some(progress), || {
+            let call = client.describe_stack_events().stack_name(id).set_next_token(next.clone());
+            async { Ok(call.send().await?) }
+        })
+        .await;
+        let page = match page {
+            Err(Trouble::NotFound(_)) => break,
+            page => page?,
+        };
+        let mut complete = false;
+        for event in page.stack_events.unwrap_or_default() {
+            complete = begins_operation(&event, id);
+            events.push(event);
+            if complete {
+                break;
+            }
+        }
+        next = page.next_token;
+        if complete || next.is_none() {
+            break;
+        }
+    }
+    events.reverse();
+    Ok(events)
+}
+
+fn is_of_stack(event: &StackEvent, id: &str) -> bool {
+    event.physical_resource_id() == Some(id) && event.resource_type() == Some("AWS::CloudFormation::Stack")
+}
+
+/// Newest first, an operation ends with the stack's own event that began it.
+fn begins_operation(event: &StackEvent, id: &str) -> bool {
+    is_of_stack(event, id)
+        && matches!(
+            event.resource_status(),
+            Some(ResourceStatus::CreateInProgress | ResourceStatus::UpdateInProgress | ResourceStatus::DeleteInProgress)
+        )
+}
+
+fn state(event: &StackEvent) -> &str {
+    event.resource_status().map_or("", ResourceStatus::as_str)
+}
+
+fn tell(events: &[StackEvent], id: &str, resources: usize, told: &mut BTreeSet<String>, progress: &Progress) {
+    let parts = events.iter().filter(|event| !is_of_stack(event, id));
+    let done: BTreeSet<&str> = parts
+        .clone()
+        .filter(|event| state(event).ends_with("_COMPLETE"))
+        .filter_map(|event| event.logical_resource_id())
+        .collect();
+    let all: BTreeSet<&str> = parts.filter_map(|event| event.logical_resource_id()).collect();
+    for event in events {
+        let Some(event_id) = event.event_id() else { continue };
+        if is_of_stack(event, id) || !told.insert(event_id.to_owned()) {
+            continue;
+        }
+        let message = format!(
+            "{} {} {}",
+            event.resource_type().unwrap_or_default(),
+            event.logical_resource_id().unwrap_or_default(),
+            state(event)
+        );
+        progress.count(done.len(), resources.max(all.len()), message);
+    }
+}
+
+/// What CloudFormation left in place because the template says so.
+fn kept(events: &[StackEvent]) -> Vec<String> {
+    events
+        .iter()
+        .filter(|event| event.resource_status() == Some(&ResourceStatus::DeleteSkipped))
+        .map(|event| {
+            format!(
+                "{} {} is kept by its template ({})",
+                event.resource_type().unwrap_or_default(),
+                event.physical_resource_id().unwrap_or_default(),
+                event.logical_resource_id().unwrap_or_default()
+            )
+        })
+        .collect()
+}
+
+/// A failure told by the event that came first: everything after it, the rollback and the cancelled
+/// neighbours, only follows from it.
+fn failure(name: &str, status: &StackStatus, events: &[StackEvent]) -> Failure {
+    let failed = events.iter().filter(|event| state(event).ends_with("_FAILED"));
+    let own = failed.clone().find(|event| {
+        let reason = event.resource_status_reason().unwrap_or_default();
+        !reason.contains("cancelled") && event.resource_type() != Some("AWS::CloudFormation::Stack")
+    });
+    // Some refusals are told of the stack only, with the event that starts the rollback.
+    let rollback = || {
+        events.iter().find(|event| {
+            state(event).contains("ROLLBACK_IN_PROGRESS") && event.resource_status_reason().is_some()
+        })
+    };
+    let first = own.or_else(|| failed.clone().next()).or_else(rollback);
+    let cause = first.map(|event| Cause {
+        resource: event.logical_resource_id().unwrap_or_default().to_owned(),
+        kind: event.resource_type().unwrap_or_default().to_owned(),
+        state: state(event).to_owned(),
+        reason: event.resource_status_reason().unwrap_or("CloudFormation gave no reason").to_owned(),
+        at: event.timestamp().map(ToString::to_string).unwrap_or_default(),
+    });
+    let way_out = cause.as_ref().map(|cause| way_out(&cause.reason));
+    Failure { summary: format!("the stack `{name}` ended as {}", status.as_str()), cause, way_out }
+}
+
+/// The next thing to do, for the reasons that are seen most.
+fn way_out(reason: &str) -> String {
+    let reason = reason.to_lowercase();
+    let advice = if reason.contains("already exist") {
+        "something of this name exists outside the stack: remove or rename it"
+    } else if reason.contains("not authorized") || reason.contains("accessdenied") || reason.contains("access denied") {
+        "give the role the permission that the reason names"
+    } else if reason.contains("limit") || reason.contains("quota") || reason.contains("exceeded") {
+        "ask for a higher quota in Service Quotas, or remove what is no longer needed"
+    } else if reason.contains("dependency") || reason.contains("in use") || reason.contains("not empty") {
+        "remove what still uses it"
+    } else {
+        "mend what the reason names"
+    };
+    format!("{advice}, then run the command again: it goes on from here")
+}

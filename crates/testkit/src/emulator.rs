@@ -1,0 +1,125 @@
+//! Third-party AWS emulators, each test its own, ended when dropped.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running emulator.
+#[derive(Debug)]
+pub struct Emulator {
+    child: Child,
+    /// Where it answers, such as `http://127.0.0.1:4601`.
+    pub url: String,
+    /// Which one it is.
+    pub name: &'static str,
+    /// A Python with `boto3`, to ask it in a voice that is not ours.
+    pub python: std::path::PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Emulator {
+    /// Starts ministack.
+    pub fn ministack(tools: &Path) -> Emulator {
+        let mut command = Command::new(tools.join("ministack/bin/ministack"));
+        start("ministack", tools, &mut command, "/_ministack/health", |command, port| {
+            command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string());
+        })
+    }
+
+    /// Starts moto.
+    pub fn moto(tools: &Path) -> Emulator {
+        let mut command = Command::new(tools.join("moto/bin/moto_server"));
+        start("moto", tools, &mut command, "/moto-api/", |command, port| {
+            command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        })
+    }
+
+    /// Asks the emulator through `boto3` and returns what the script printed. In the script,
+    /// `client(service)` makes a client and `account` is the account's id.
+    pub fn ask(&self, account: &str, script: &str) -> String {
+        let preamble = format!(
+            "import boto3, json\naccount = '{account}'\n\
+             def client(service, region='us-east-1'):\n\
+             \x20   return boto3.client(service, region_name=region, endpoint_url='{}',\n\
+             \x20       aws_access_key_id='{account}', aws_secret_access_key='test', aws_session_token='test')\n",
+            self.url
+        );
+        let output = Command::new(&self.python).arg("-c").arg(preamble + script).output().unwrap();
+        assert!(
+            output.status.success(),
+            "asking {} failed:\n{}",
+            self.name,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// The environment that points AWS tools at an address, with temporary credentials of an account.
+    pub fn environment(url: &str, account: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL", url.to_owned()),
+            ("AWS_ACCESS_KEY_ID", account.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+            ("AWS_SESSION_TOKEN", "test".to_owned()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+            ("AWS_CONFIG_FILE", "/nonexistent/config".to_owned()),
+            ("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials".to_owned()),
+            ("NO_COLOR", "1".to_owned()),
+        ]
+    }
+}
+
+fn start(
+    name: &'static str,
+    tools: &Path,
+    command: &mut Command,
+    health: &str,
+    settings: impl FnOnce(&mut Command, u16),
+) -> Emulator {
+    let port = free_port();
+    settings(command, port);
+    // Emulators keep files where they are started: each in a folder of its own.
+    let folder = tempfile::tempdir().unwrap();
+    let log = std::fs::File::create(folder.path().join("log.txt")).unwrap();
+    let child = command
+        .current_dir(folder.path())
+        .env("TMPDIR", folder.path())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|error| panic!("could not start {name}: {error}"));
+    let url = format!("http://127.0.0.1:{port}");
+    let mut emulator =
+        Emulator { child, url, name, python: tools.join(name).join("bin/python"), _folder: folder };
+    let began = Instant::now();
+    while !answers(port, health) {
+        assert!(emulator.child.try_wait().unwrap().is_none(), "{name} ended before it was ready");
+        assert!(began.elapsed() < Duration::from_secs(90), "{name} was not ready within 90 s");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    emulator
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn answers(port: u16, path: &str) -> bool {
+    use std::io::{Read as _, Write as _};
+    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
+    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+    let mut answer = [0; 15];
+    stream.write_all(request.as_bytes()).is_ok()
+        && stream.read(&mut answer).is_ok()
+        && String::from_utf8_lossy(&answer).contains(" 200")
+}
