@@ -1,5 +1,9 @@
 //! The project's chores. `cargo xtask` lists them.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "chores report on the terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "chores report on the terminal"
+)]
 
 mod generate;
 mod test;
@@ -50,18 +54,26 @@ fn main() -> ExitCode {
 fn up(flags: &[String]) -> anyhow::Result<()> {
     println!("Building landfall (the first time takes a few minutes) …");
     cargo(&["build", "--quiet", "--package", "landfall"])?;
-    run(Command::new(target().join("debug/landfall")).arg("up").args(flags))
+    run(Command::new(target().join("debug/landfall"))
+        .arg("up")
+        .args(flags))
 }
 
 fn bench(flags: &[String]) -> anyhow::Result<()> {
     let mut command = Command::new(env!("CARGO"));
-    command.current_dir(root()).args(["bench", "--quiet", "--package", "landfall-engine", "--"]).args(flags);
+    command
+        .current_dir(root())
+        .args(["bench", "--quiet", "--package", "landfall-engine", "--"])
+        .args(flags);
     run(&mut command)
 }
 
 /// The repository's folder.
 pub(crate) fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(PathBuf::from)
+        .unwrap_or_default()
 }
 
 /// Where cargo puts what it builds.
@@ -74,7 +86,9 @@ pub(crate) fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
 }
 
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
-    let status = command.status().with_context(|| format!("could not start {command:?}"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("could not start {command:?}"))?;
     if !status.success() {
         bail!("{command:?} ended with {status}");
     }

@@ -24,8 +24,16 @@ const WALLS: [(&str, &[&str]); 11] = [
 ];
 
 /// Crates of others that must not appear in the rooms that only decide.
-const NOT_IN_DECIDING_ROOMS: [&str; 8] =
-    ["tokio", "reqwest", "aws-config", "aws-sdk-cloudformation", "kube", "sqlx", "uuid", "fastrand"];
+const NOT_IN_DECIDING_ROOMS: [&str; 8] = [
+    "tokio",
+    "reqwest",
+    "aws-config",
+    "aws-sdk-cloudformation",
+    "kube",
+    "sqlx",
+    "uuid",
+    "fastrand",
+];
 
 /// Crates that cost more to build than they are worth (see CONTRIBUTING.md).
 const BANNED: [&str; 4] = ["aws-sdk-ec2", "aws-sdk-s3", "aws-sdk-iam", "openssl-sys"];
@@ -55,7 +63,9 @@ fn walls(found: &mut Vec<String>) -> anyhow::Result<()> {
             continue;
         }
         let Some(allowed) = walls.get(name) else {
-            found.push(format!("{name}: not in the table of walls (xtask/src/tidy.rs and ARCHITECTURE.md)"));
+            found.push(format!(
+                "{name}: not in the table of walls (xtask/src/tidy.rs and ARCHITECTURE.md)"
+            ));
             continue;
         };
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
@@ -80,7 +90,9 @@ fn banned(found: &mut Vec<String>) -> anyhow::Result<()> {
     let lock = std::fs::read_to_string(root().join("Cargo.lock"))?;
     for name in BANNED {
         if lock.contains(&format!("name = \"{name}\"\n")) {
-            found.push(format!("{name} is in Cargo.lock; it is banned (see CONTRIBUTING.md)"));
+            found.push(format!(
+                "{name} is in Cargo.lock; it is banned (see CONTRIBUTING.md)"
+            ));
         }
     }
     Ok(())
@@ -88,7 +100,10 @@ fn banned(found: &mut Vec<String>) -> anyhow::Result<()> {
 
 /// Promises about the text of tracked files.
 fn texts(found: &mut Vec<String>) -> anyhow::Result<()> {
-    let output = Command::new("git").current_dir(root()).args(["ls-files", "-co", "--exclude-standard"]).output()?;
+    let output = Command::new("git")
+        .current_dir(root())
+        .args(["ls-files", "-co", "--exclude-standard"])
+        .output()?;
     let files = String::from_utf8_lossy(&output.stdout).into_owned();
     // Spelled apart, so that this file does not find itself.
     let unwanted = [
@@ -100,17 +115,27 @@ fn texts(found: &mut Vec<String>) -> anyhow::Result<()> {
         ["/ro", "ot/"].concat(),
     ];
     for file in files.lines() {
-        let Ok(text) = std::fs::read_to_string(root().join(file)) else { continue };
+        let Ok(text) = std::fs::read_to_string(root().join(file)) else {
+            continue;
+        };
         if file != "Cargo.lock" {
             for word in unwanted.iter().filter(|word| text.contains(word.as_str())) {
-                found.push(format!("{file} names {word}: a machine's path or a registry's host"));
+                found.push(format!(
+                    "{file} names {word}: a machine's path or a registry's host"
+                ));
             }
         }
         let is_test = file.contains("/tests/") || file.contains("testkit");
         if file.ends_with(".rs") && !is_test && text.lines().count() > 900 {
-            found.push(format!("{file} has more than 900 lines; would a newcomer find their way?"));
+            found.push(format!(
+                "{file} has more than 900 lines; would a newcomer find their way?"
+            ));
         }
-        let stubs = [["to", "do!("].concat(), ["unimpl", "emented!("].concat(), ["#[ig", "nore]"].concat()];
+        let stubs = [
+            ["to", "do!("].concat(),
+            ["unimpl", "emented!("].concat(),
+            ["#[ig", "nore]"].concat(),
+        ];
         if file.ends_with(".rs") && stubs.iter().any(|stub| text.contains(stub.as_str())) {
             found.push(format!("{file} has a stub or a silently skipped test"));
         }

@@ -39,7 +39,14 @@ fn python(tools: &Path, name: &str) -> anyhow::Result<()> {
     run(Command::new(find_python()?).args(["-m", "venv"]).arg(&folder))
         .context("making a virtual environment (on Debian: apt-get install python3-venv)")?;
     run(Command::new(folder.join("bin/python"))
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--requirement",
+        ])
         .arg(root().join("tools").join(format!("{name}.txt"))))?;
     std::fs::write(stamp, pins)?;
     Ok(())
@@ -48,11 +55,17 @@ fn python(tools: &Path, name: &str) -> anyhow::Result<()> {
 fn find_python() -> anyhow::Result<String> {
     for name in ["python3", "python3.13", "python3.12", "python3.11", "python"] {
         let check = "import sys, venv; sys.exit(sys.version_info < (3, 10))";
-        if Command::new(name).args(["-c", check]).output().is_ok_and(|output| output.status.success()) {
+        if Command::new(name)
+            .args(["-c", check])
+            .output()
+            .is_ok_and(|output| output.status.success())
+        {
             return Ok(name.to_owned());
         }
     }
-    bail!("the tests need Python 3.10 or later, with its venv module (on Debian: apt-get install python3-venv)")
+    bail!(
+        "the tests need Python 3.10 or later, with its venv module (on Debian: apt-get install python3-venv)"
+    )
 }
 
 /// The packages that judge what we write for Backstage.
@@ -69,8 +82,10 @@ fn npm(tools: &Path) -> anyhow::Result<()> {
     for file in ["package.json", "package-lock.json", "check-entities.mjs"] {
         std::fs::copy(source.join(file), folder.join(file))?;
     }
-    run(Command::new("npm").current_dir(&folder).args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]))
-        .context("installing npm packages (Node.js and npm are needed)")?;
+    run(Command::new("npm")
+        .current_dir(&folder)
+        .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]))
+    .context("installing npm packages (Node.js and npm are needed)")?;
     std::fs::write(stamp, pins)?;
     Ok(())
 }

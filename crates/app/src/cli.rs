@@ -6,7 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// From a bare AWS account to a working internal developer platform, and back.
 #[derive(Debug, Parser)]
-#[command(name = "landfall", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "landfall",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -16,7 +21,13 @@ pub(crate) struct Arguments {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Common {
     /// The platform file.
-    #[arg(long, short = 'p', default_value = "platform.yaml", env = "LANDFALL_PLATFORM", value_name = "FILE")]
+    #[arg(
+        long,
+        short = 'p',
+        default_value = "platform.yaml",
+        env = "LANDFALL_PLATFORM",
+        value_name = "FILE"
+    )]
     pub(crate) platform: PathBuf,
     /// Print JSON for programs instead of text for people.
     #[arg(long)]

@@ -36,7 +36,12 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
         _ => PathBuf::from("."),
     };
     let file = SourceFile::new(path.display().to_string(), text);
-    let wanted = landfall_engine::read(&file, &Definitions { beside: folder.join("components") })?;
+    let wanted = landfall_engine::read(
+        &file,
+        &Definitions {
+            beside: folder.join("components"),
+        },
+    )?;
     Ok(Loaded { wanted, folder })
 }
 
@@ -52,16 +57,24 @@ impl Library for Definitions {
         if is_name && folder.join("component.yaml").exists() {
             let mut files = BTreeMap::new();
             read_folder(&folder, &folder, &mut files)?;
-            return Ok(Some(DefinitionFolder { origin: folder.display().to_string(), files }));
+            let origin = folder.strip_prefix(".").unwrap_or(&folder).display().to_string();
+            return Ok(Some(DefinitionFolder { origin, files }));
         }
         let files = landfall_catalogue::definition(name);
-        Ok((!files.is_empty()).then(|| DefinitionFolder { origin: format!("embedded:components/{name}"), files }))
+        Ok((!files.is_empty()).then(|| DefinitionFolder {
+            origin: format!("embedded:components/{name}"),
+            files,
+        }))
     }
 
     fn names(&self) -> Vec<String> {
         let mut names = landfall_catalogue::definitions();
         if let Ok(entries) = std::fs::read_dir(&self.beside) {
-            names.extend(entries.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()));
+            names.extend(
+                entries
+                    .filter_map(Result::ok)
+                    .map(|entry| entry.file_name().to_string_lossy().into_owned()),
+            );
         }
         names
     }
@@ -87,7 +100,11 @@ fn read_folder(root: &Path, folder: &Path, files: &mut BTreeMap<String, String>)
             let bytes = std::fs::read(&path).map_err(|error| failed(&path, &error))?;
             let text = String::from_utf8(bytes)
                 .map_err(|_| failed(&path, &"not UTF-8 text; definitions hold text files only"))?;
-            let inner = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+            let inner = path
+                .strip_prefix(root)
+                .unwrap_or(&path)
+                .to_string_lossy()
+                .replace('\\', "/");
             files.insert(inner, text);
         }
     }

@@ -2,7 +2,11 @@
 //!
 //! Every decision is made elsewhere. Exit codes: 0 done; 1 failed; 2 usage or invalid input;
 //! 3 the plan has changes, with `--detailed-exitcode`.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the front door: output is its work")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is the front door: output is its work"
+)]
 
 mod cli;
 mod commands;
@@ -18,7 +22,11 @@ use clap::Parser as _;
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
     let paint = show::Paint::for_stdout();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: could not start: {error}");

@@ -15,7 +15,10 @@ pub(crate) struct Usage {
 
 impl Usage {
     pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
-        anyhow::Error::new(Usage { message: message.into(), hint: Some(hint.into()) })
+        anyhow::Error::new(Usage {
+            message: message.into(),
+            hint: Some(hint.into()),
+        })
     }
 }
 
@@ -31,7 +34,11 @@ impl std::error::Error for Usage {}
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let paint = crate::show::Paint::for_stderr();
     if let Some(found) = error.downcast_ref::<Diagnostics>() {
-        eprintln!("{}\n\n{}", landfall_engine::render::diagnostics(found, paint.on()), paint.red(&found.to_string()));
+        eprintln!(
+            "{}\n\n{}",
+            landfall_engine::render::diagnostics(found, paint.on()),
+            paint.red(&found.to_string())
+        );
         return ExitCode::from(2);
     }
     let mut text = String::new();
@@ -52,7 +59,10 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 
 fn is_usage(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Usage>().is_some()
-        || matches!(error.downcast_ref::<ConnectError>(), Some(ConnectError::OtherAccount { .. }))
+        || matches!(
+            error.downcast_ref::<ConnectError>(),
+            Some(ConnectError::OtherAccount { .. })
+        )
         || matches!(
             error.downcast_ref::<landfall_store::Error>(),
             Some(landfall_store::Error::Format { .. } | landfall_store::Error::Content { .. })
@@ -65,7 +75,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     match error.downcast_ref::<ConnectError>() {
         Some(ConnectError::OtherAccount { declared, .. }) => {
-            return Some(format!("set AWS_PROFILE to a profile of account {declared}, or mend `spec.account`"));
+            return Some(format!(
+                "set AWS_PROFILE to a profile of account {declared}, or mend `spec.account`"
+            ));
         }
         Some(ConnectError::Credentials { .. }) => {
             return Some(
@@ -78,5 +90,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(landfall_store::Error::Locked { .. }) = error.downcast_ref() {
         return Some("wait until it is done; a process that died holds nothing".to_owned());
     }
-    error.chain().find_map(|cause| cause.downcast_ref::<ObserveError>()?.way_out.clone())
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<ObserveError>()?.way_out.clone())
 }

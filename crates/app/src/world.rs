@@ -48,5 +48,9 @@ pub(crate) fn world(
         .with(StepKind::Files, files.clone())
         .with(StepKind::Entity, files)
         .with(StepKind::Check, Arc::new(Checks::new(who, clock.clone())));
-    World { providers, clock, store }
+    World {
+        providers,
+        clock,
+        store,
+    }
 }

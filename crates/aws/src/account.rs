@@ -57,7 +57,10 @@ impl Account {
         let account = Account {
             declared: declared.to_owned(),
             region: region.to_owned(),
-            config: Mutex::new(Loaded { config: load(region).await, cloudformation: HashMap::new() }),
+            config: Mutex::new(Loaded {
+                config: load(region).await,
+                cloudformation: HashMap::new(),
+            }),
             http: reqwest::Client::builder()
                 .connect_timeout(Duration::from_secs(10))
                 .timeout(Duration::from_secs(60))
@@ -65,11 +68,18 @@ impl Account {
                 .build()
                 .expect("the TLS provider is compiled in"),
         };
-        let (found, arn) = patiently(None, || account.caller())
-            .await
-            .map_err(|trouble| ConnectError::Credentials { why: trouble.to_string() })?;
+        let (found, arn) =
+            patiently(None, || account.caller())
+                .await
+                .map_err(|trouble| ConnectError::Credentials {
+                    why: trouble.to_string(),
+                })?;
         if found != declared {
-            return Err(ConnectError::OtherAccount { declared: declared.to_owned(), found, arn });
+            return Err(ConnectError::OtherAccount {
+                declared: declared.to_owned(),
+                found,
+                arn,
+            });
         }
         Ok(Arc::new(account))
     }
@@ -85,12 +95,19 @@ impl Account {
     }
 
     fn config(&self) -> SdkConfig {
-        self.config.lock().expect("nobody panics while holding the configuration").config.clone()
+        self.config
+            .lock()
+            .expect("nobody panics while holding the configuration")
+            .config
+            .clone()
     }
 
     /// The CloudFormation client of a region.
     pub(crate) fn cloudformation(&self, region: &str) -> aws_sdk_cloudformation::Client {
-        let mut loaded = self.config.lock().expect("nobody panics while holding the configuration");
+        let mut loaded = self
+            .config
+            .lock()
+            .expect("nobody panics while holding the configuration");
         let config = loaded.config.clone();
         loaded
             .cloudformation
@@ -106,7 +123,9 @@ impl Account {
 
     /// The address set by `AWS_ENDPOINT_URL` or the profile, when there is one.
     pub(crate) fn endpoint(&self) -> Option<String> {
-        self.config().endpoint_url().map(|url| url.trim_end_matches('/').to_owned())
+        self.config()
+            .endpoint_url()
+            .map(|url| url.trim_end_matches('/').to_owned())
     }
 
     /// The credentials in use now.
@@ -117,25 +136,44 @@ impl Account {
         };
         provider.provide_credentials().await.map_err(|error| {
             let text = format!("{error}{}", source_text(&error));
-            if text.to_lowercase().contains("expired") { Trouble::Expired(text) } else { Trouble::Denied(text) }
+            if text.to_lowercase().contains("expired") {
+                Trouble::Expired(text)
+            } else {
+                Trouble::Denied(text)
+            }
         })
     }
 
     async fn caller(&self) -> Result<(String, String), Trouble> {
-        let identity = aws_sdk_sts::Client::new(&self.config()).get_caller_identity().send().await?;
-        Ok((identity.account.unwrap_or_default(), identity.arn.unwrap_or_default()))
+        let identity = aws_sdk_sts::Client::new(&self.config())
+            .get_caller_identity()
+            .send()
+            .await?;
+        Ok((
+            identity.account.unwrap_or_default(),
+            identity.arn.unwrap_or_default(),
+        ))
     }
 
     /// Reads the credential chain anew. Succeeds when the account answers to what it finds.
     pub(crate) async fn renew(&self) -> Result<(), String> {
         let config = load(&self.region).await;
         {
-            let mut loaded = self.config.lock().expect("nobody panics while holding the configuration");
-            *loaded = Loaded { config, cloudformation: HashMap::new() };
+            let mut loaded = self
+                .config
+                .lock()
+                .expect("nobody panics while holding the configuration");
+            *loaded = Loaded {
+                config,
+                cloudformation: HashMap::new(),
+            };
         }
         match self.caller().await {
             Ok((found, _)) if found == self.declared => Ok(()),
-            Ok((found, _)) => Err(format!("the new credentials belong to account {found}, not {}", self.declared)),
+            Ok((found, _)) => Err(format!(
+                "the new credentials belong to account {found}, not {}",
+                self.declared
+            )),
             // Throttled is an answer: these credentials are known.
             Err(Trouble::Throttled(_)) => Ok(()),
             Err(trouble) => Err(trouble.to_string()),
@@ -144,14 +182,19 @@ impl Account {
 }
 
 fn source_text(error: &dyn std::error::Error) -> String {
-    error.source().map(|source| format!(": {source}{}", source_text(source))).unwrap_or_default()
+    error
+        .source()
+        .map(|source| format!(": {source}{}", source_text(source)))
+        .unwrap_or_default()
 }
 
 /// The standard chain: environment, profile and SSO, web identity, container, instance.
 async fn load(region: &str) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(region.to_owned()))
-        .app_name(aws_config::AppName::new("landfall").expect("the name has no characters that need escaping"))
+        .app_name(
+            aws_config::AppName::new("landfall").expect("the name has no characters that need escaping"),
+        )
         .retry_config(RetryConfig::standard().with_max_attempts(5))
         .timeout_config(
             TimeoutConfig::builder()
@@ -168,14 +211,17 @@ impl WhoAmI for Account {
     async fn who_am_i(&self) -> Result<Identity, ApplyError> {
         let doing = "asking whose credentials these are";
         let (account, arn) = self.caller().await.map_err(|trouble| trouble.failing(doing))?;
-        let credentials = self.credentials().await.map_err(|trouble| trouble.failing(doing))?;
+        let credentials = self
+            .credentials()
+            .await
+            .map_err(|trouble| trouble.failing(doing))?;
         Ok(Identity {
             account,
             arn,
             temporary: credentials.session_token().is_some(),
-            lasts: credentials.expiry().map(|expiry| {
-                expiry.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO)
-            }),
+            lasts: credentials
+                .expiry()
+                .map(|expiry| expiry.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO)),
         })
     }
 }

@@ -72,29 +72,46 @@ pub(crate) async fn empty(
         }
         patiently(Some(progress), || delete(account, region, bucket, &versions)).await?;
         deleted += versions.len();
-        progress.say(format!("emptying the bucket {bucket}: {deleted} versions deleted"));
+        progress.say(format!(
+            "emptying the bucket {bucket}: {deleted} versions deleted"
+        ));
     }
 }
 
 /// The first page of versions: what it lists is deleted before it is asked for again.
 async fn list(account: &Account, region: &str, bucket: &str) -> Result<Vec<Version>, Trouble> {
     let url = format!("{}/?max-keys=1000&versions=", address(account, region, bucket));
-    let call = Call { service: "s3", region, method: "GET", url, headers: Vec::new(), body: Vec::new() };
+    let call = Call {
+        service: "s3",
+        region,
+        method: "GET",
+        url,
+        headers: Vec::new(),
+        body: Vec::new(),
+    };
     let answer = account.send(&call).await?;
     versions(&answer.body)
 }
 
 fn versions(body: &str) -> Result<Vec<Version>, Trouble> {
-    let document = roxmltree::Document::parse(body)
-        .map_err(|error| Trouble::Other { code: "InvalidAnswer".to_owned(), message: error.to_string() })?;
+    let document = roxmltree::Document::parse(body).map_err(|error| Trouble::Other {
+        code: "InvalidAnswer".to_owned(),
+        message: error.to_string(),
+    })?;
     let text = |node: &roxmltree::Node<'_, '_>, name: &str| {
         let child = node.children().find(|child| child.tag_name().name() == name);
-        child.and_then(|child| child.text()).unwrap_or_default().to_owned()
+        child
+            .and_then(|child| child.text())
+            .unwrap_or_default()
+            .to_owned()
     };
     Ok(document
         .descendants()
         .filter(|node| matches!(node.tag_name().name(), "Version" | "DeleteMarker"))
-        .map(|node| Version { key: text(&node, "Key"), id: text(&node, "VersionId") })
+        .map(|node| Version {
+            key: text(&node, "Key"),
+            id: text(&node, "VersionId"),
+        })
         .collect())
 }
 
@@ -138,7 +155,9 @@ async fn delete(account: &Account, region: &str, bucket: &str, versions: &[Versi
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -154,8 +173,14 @@ mod tests {
         assert_eq!(
             found,
             [
-                Version { key: "a/b.tfstate".into(), id: "v1".into() },
-                Version { key: "c".into(), id: "v2".into() }
+                Version {
+                    key: "a/b.tfstate".into(),
+                    id: "v1".into()
+                },
+                Version {
+                    key: "c".into(),
+                    id: "v2".into()
+                }
             ]
         );
     }

@@ -23,7 +23,10 @@ pub(crate) enum Found {
 }
 
 /// Looks an identity provider up. IAM answers in one region for the whole account.
-pub(crate) async fn oidc_provider(account: &Account, wanted: &ExistingOidcProvider) -> Result<Found, Trouble> {
+pub(crate) async fn oidc_provider(
+    account: &Account,
+    wanted: &ExistingOidcProvider,
+) -> Result<Found, Trouble> {
     let host = wanted.url.trim_start_matches("https://").trim_end_matches('/');
     let arn = format!("arn:aws:iam::{}:oidc-provider/{host}", account.id());
     let body = format!(
@@ -37,7 +40,10 @@ pub(crate) async fn oidc_provider(account: &Account, wanted: &ExistingOidcProvid
                 region: "us-east-1",
                 method: "POST",
                 url: format!("{}/", account.address("iam.amazonaws.com")),
-                headers: vec![("content-type", "application/x-www-form-urlencoded; charset=utf-8".to_owned())],
+                headers: vec![(
+                    "content-type",
+                    "application/x-www-form-urlencoded; charset=utf-8".to_owned(),
+                )],
                 body: body.clone().into_bytes(),
             })
             .await
@@ -47,12 +53,22 @@ pub(crate) async fn oidc_provider(account: &Account, wanted: &ExistingOidcProvid
         Err(Trouble::NotFound(_)) => return Ok(Found::Nothing),
         answer => answer?,
     };
-    let document = roxmltree::Document::parse(&answer.body)
-        .map_err(|error| Trouble::Other { code: "InvalidAnswer".to_owned(), message: error.to_string() })?;
+    let document = roxmltree::Document::parse(&answer.body).map_err(|error| Trouble::Other {
+        code: "InvalidAnswer".to_owned(),
+        message: error.to_string(),
+    })?;
     let listed = document
         .descendants()
         .filter(|node| node.tag_name().name() == "ClientIDList")
-        .flat_map(|list| list.children().filter_map(|member| member.text()).collect::<Vec<_>>())
+        .flat_map(|list| {
+            list.children()
+                .filter_map(|member| member.text())
+                .collect::<Vec<_>>()
+        })
         .any(|audience| audience == wanted.audience);
-    Ok(if listed { Found::Usable { arn } } else { Found::OtherAudience { arn } })
+    Ok(if listed {
+        Found::Usable { arn }
+    } else {
+        Found::OtherAudience { arn }
+    })
 }

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use landfall_model::StepId;
 use landfall_model::definition::StepKind;
 use landfall_model::id::Digest;
-use landfall_model::provider::{Applied, Change, Failure, Observed, Outcome, Outputs, Owned, Removed, Standing};
+use landfall_model::provider::{
+    Applied, Change, Failure, Observed, Outcome, Outputs, Owned, Removed, Standing,
+};
 use landfall_model::work::{SecretWork, Step, TAG_COMPONENT, TAG_PLATFORM, TAG_STEP, Work};
 use landfall_runner::{ApplyError, Intent, ObserveError, Progress, Provider};
 use serde_json::{Value, json};
@@ -37,7 +39,11 @@ impl Secrets {
                     service: "secretsmanager",
                     region,
                     method: "POST",
-                    url: format!("{}/", self.account.address(&format!("secretsmanager.{region}.amazonaws.com"))),
+                    url: format!(
+                        "{}/",
+                        self.account
+                            .address(&format!("secretsmanager.{region}.amazonaws.com"))
+                    ),
                     headers: vec![
                         ("content-type", "application/x-amz-json-1.1".to_owned()),
                         ("x-amz-target", format!("secretsmanager.{action}")),
@@ -51,14 +57,23 @@ impl Secrets {
     }
 
     async fn describe(&self, name: &str, progress: Option<&Progress>) -> Result<Option<Value>, Trouble> {
-        match self.call("DescribeSecret", json!({ "SecretId": name }), progress).await {
+        match self
+            .call("DescribeSecret", json!({ "SecretId": name }), progress)
+            .await
+        {
             Ok(secret) => Ok(Some(secret)),
             Err(Trouble::NotFound(_)) => Ok(None),
             Err(trouble) => Err(trouble),
         }
     }
 
-    async fn create(&self, step: &Step, work: &SecretWork, intent: &Intent, progress: &Progress) -> Result<(), Trouble> {
+    async fn create(
+        &self,
+        step: &Step,
+        work: &SecretWork,
+        intent: &Intent,
+        progress: &Progress,
+    ) -> Result<(), Trouble> {
         let password = self
             .call(
                 "GetRandomPassword",
@@ -71,8 +86,11 @@ impl Secrets {
                 Some(progress),
             )
             .await?;
-        let tags: Vec<Value> =
-            step.tags().into_iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+        let tags: Vec<Value> = step
+            .tags()
+            .into_iter()
+            .map(|(key, value)| json!({ "Key": key, "Value": value }))
+            .collect();
         let made = self
             .call(
                 "CreateSecret",
@@ -110,7 +128,9 @@ impl Secrets {
                 why: "scheduled for deletion; it is restored with the value it had".to_owned(),
             }
         } else {
-            Standing::Present { state: "KEPT".to_owned() }
+            Standing::Present {
+                state: "KEPT".to_owned(),
+            }
         };
         let state = if deleted { "DELETED" } else { "KEPT" };
         Observed {
@@ -174,7 +194,8 @@ impl Provider for Secrets {
         let mut found = Vec::new();
         let mut next = Value::Null;
         loop {
-            let mut body = json!({ "Filters": [{ "Key": "tag-key", "Values": [TAG_PLATFORM] }], "MaxResults": 100 });
+            let mut body =
+                json!({ "Filters": [{ "Key": "tag-key", "Values": [TAG_PLATFORM] }], "MaxResults": 100 });
             if let (false, Some(body)) = (next.is_null(), body.as_object_mut()) {
                 body.insert("NextToken".to_owned(), next);
             }
@@ -221,22 +242,38 @@ impl Provider for Secrets {
             }
             Some(Standing::Foreign { why }) => return Err(Failure::new(why).into()),
             Some(Standing::Leftover { .. }) => {
-                self.call("RestoreSecret", json!({ "SecretId": work.name }), Some(progress)).await.map_err(failing)?;
+                self.call("RestoreSecret", json!({ "SecretId": work.name }), Some(progress))
+                    .await
+                    .map_err(failing)?;
                 Outcome::Updated
             }
             Some(_) => Outcome::Unchanged,
         };
-        let secret = self.describe(&work.name, Some(progress)).await.map_err(failing)?.ok_or_else(|| {
-            ApplyError::failed(format!("the secret `{}` was made but cannot be found", work.name))
-        })?;
+        let secret = self
+            .describe(&work.name, Some(progress))
+            .await
+            .map_err(failing)?
+            .ok_or_else(|| {
+                ApplyError::failed(format!("the secret `{}` was made but cannot be found", work.name))
+            })?;
         let seen = Self::observed(step, work, &secret);
         if let Standing::Foreign { why } = seen.standing {
             return Err(Failure::new(why).into());
         }
-        Ok(Applied { outcome, outputs: seen.outputs, owned: seen.owned, notes: Vec::new() })
+        Ok(Applied {
+            outcome,
+            outputs: seen.outputs,
+            owned: seen.owned,
+            notes: Vec::new(),
+        })
     }
 
-    async fn remove(&self, owned: &Owned, _intent: &Intent, progress: &Progress) -> Result<Removed, ApplyError> {
+    async fn remove(
+        &self,
+        owned: &Owned,
+        _intent: &Intent,
+        progress: &Progress,
+    ) -> Result<Removed, ApplyError> {
         let name = owned.address["name"].as_str().unwrap_or_default();
         let days = owned.address["recoveryDays"].as_u64().unwrap_or(7);
         let mut body = json!({ "SecretId": name });
@@ -249,12 +286,17 @@ impl Provider for Secrets {
         }
         let doing = format!("deleting the secret `{name}`");
         match self.call("DeleteSecret", body, Some(progress)).await {
-            Ok(_) if days > 0 => {
-                Ok(Removed { kept: vec![format!("the secret `{name}` can be restored for {} days", days.max(7))] })
-            }
+            Ok(_) if days > 0 => Ok(Removed {
+                kept: vec![format!(
+                    "the secret `{name}` can be restored for {} days",
+                    days.max(7)
+                )],
+            }),
             Ok(_) | Err(Trouble::NotFound(_)) => Ok(Removed::default()),
             // Already scheduled for deletion.
-            Err(trouble) if trouble.is_code("InvalidRequest") && trouble.says("delet") => Ok(Removed::default()),
+            Err(trouble) if trouble.is_code("InvalidRequest") && trouble.says("delet") => {
+                Ok(Removed::default())
+            }
             Err(trouble) => Err(trouble.failing(&doing)),
         }
     }

@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode, sign,
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
 
@@ -38,11 +39,17 @@ impl Account {
     pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Answer, Trouble> {
         let credentials = self.credentials().await?;
         let request = signed(call, &credentials)?;
-        let request = reqwest::Request::try_from(request)
-            .map_err(|error| Trouble::Other { code: "InvalidRequest".to_owned(), message: error.to_string() })?;
+        let request = reqwest::Request::try_from(request).map_err(|error| Trouble::Other {
+            code: "InvalidRequest".to_owned(),
+            message: error.to_string(),
+        })?;
         // An address in an error could hold a signature; say only which service it was.
         let unreachable = |error: reqwest::Error| {
-            Trouble::Unreachable(format!("no answer from {}: {}", call.service, error.without_url()))
+            Trouble::Unreachable(format!(
+                "no answer from {}: {}",
+                call.service,
+                error.without_url()
+            ))
         };
         let response = self.http.execute(request).await.map_err(unreachable)?;
         let status = response.status().as_u16();
@@ -55,7 +62,10 @@ impl Account {
 }
 
 fn signed(call: &Call<'_>, credentials: &Credentials) -> Result<http::Request<Vec<u8>>, Trouble> {
-    let broken = |what: String| Trouble::Other { code: "InvalidRequest".to_owned(), message: what };
+    let broken = |what: String| Trouble::Other {
+        code: "InvalidRequest".to_owned(),
+        message: what,
+    };
     let mut settings = SigningSettings::default();
     if call.service == "s3" {
         // S3 signs paths as they are sent and wants the digest of the body in a header.
@@ -77,7 +87,9 @@ fn signed(call: &Call<'_>, credentials: &Credentials) -> Result<http::Request<Ve
     for (name, value) in &call.headers {
         request = request.header(*name, value);
     }
-    let mut request = request.body(call.body.clone()).map_err(|error| broken(error.to_string()))?;
+    let mut request = request
+        .body(call.body.clone())
+        .map_err(|error| broken(error.to_string()))?;
     let signable = SignableRequest::new(
         call.method,
         &call.url,
@@ -85,7 +97,9 @@ fn signed(call: &Call<'_>, credentials: &Credentials) -> Result<http::Request<Ve
         SignableBody::Bytes(&call.body),
     )
     .map_err(|error| broken(error.to_string()))?;
-    let (instructions, _) = sign(signable, &parameters).map_err(|error| broken(error.to_string()))?.into_parts();
+    let (instructions, _) = sign(signable, &parameters)
+        .map_err(|error| broken(error.to_string()))?
+        .into_parts();
     instructions.apply_to_request_http1x(&mut request);
     Ok(request)
 }
@@ -95,17 +109,29 @@ fn refusal(status: u16, body: &str) -> Trouble {
     let (code, message) = if body.trim_start().starts_with('{') {
         let value: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
         let text = |keys: &[&str]| {
-            keys.iter().find_map(|key| value.get(key)?.as_str()).unwrap_or_default().to_owned()
+            keys.iter()
+                .find_map(|key| value.get(key)?.as_str())
+                .unwrap_or_default()
+                .to_owned()
         };
         let code = text(&["__type", "code"]);
-        (code.rsplit('#').next().unwrap_or_default().to_owned(), text(&["message", "Message"]))
+        (
+            code.rsplit('#').next().unwrap_or_default().to_owned(),
+            text(&["message", "Message"]),
+        )
     } else {
-        (element(body, "Code").unwrap_or_default(), element(body, "Message").unwrap_or_default())
+        (
+            element(body, "Code").unwrap_or_default(),
+            element(body, "Message").unwrap_or_default(),
+        )
     };
     match (code.as_str(), status) {
         ("", 404) => Trouble::NotFound("HTTP 404".to_owned()),
         ("", 429 | 500..) => Trouble::Throttled(format!("HTTP {status}")),
-        ("", _) => Trouble::Other { code: format!("HTTP {status}"), message: "no explanation".to_owned() },
+        ("", _) => Trouble::Other {
+            code: format!("HTTP {status}"),
+            message: "no explanation".to_owned(),
+        },
         (code, _) => Trouble::of(code, &message),
     }
 }
@@ -113,7 +139,9 @@ fn refusal(status: u16, body: &str) -> Trouble {
 /// The text of the first element with this name, whatever its namespace.
 pub(crate) fn element(body: &str, name: &str) -> Option<String> {
     let document = roxmltree::Document::parse(body).ok()?;
-    let node = document.descendants().find(|node| node.tag_name().name() == name)?;
+    let node = document
+        .descendants()
+        .find(|node| node.tag_name().name() == name)?;
     node.text().map(str::to_owned)
 }
 

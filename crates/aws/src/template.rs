@@ -24,7 +24,10 @@ pub fn read_template(file: &Arc<SourceFile>) -> Result<TemplateInterface, Diagno
     if file.text.len() > BUCKET_LIMIT {
         found.push(
             Diagnostic::error(
-                format!("the template has {} bytes; CloudFormation takes at most {BUCKET_LIMIT}", file.text.len()),
+                format!(
+                    "the template has {} bytes; CloudFormation takes at most {BUCKET_LIMIT}",
+                    file.text.len()
+                ),
                 root.span.clone(),
                 "too large",
             )
@@ -34,18 +37,32 @@ pub fn read_template(file: &Arc<SourceFile>) -> Result<TemplateInterface, Diagno
     let section = |name: &str| root.get(name).map(Node::entries).unwrap_or_default();
     if section("Resources").is_empty() {
         found.push(
-            Diagnostic::error("this is not a CloudFormation template", root.span.clone(), "it has no `Resources`")
-                .help("a template has at least one resource under `Resources`"),
+            Diagnostic::error(
+                "this is not a CloudFormation template",
+                root.span.clone(),
+                "it has no `Resources`",
+            )
+            .help("a template has at least one resource under `Resources`"),
         );
     }
-    let ids: BTreeSet<&str> = section("Resources").iter().map(|entry| entry.key.as_str()).collect();
+    let ids: BTreeSet<&str> = section("Resources")
+        .iter()
+        .map(|entry| entry.key.as_str())
+        .collect();
     let mut interface = TemplateInterface {
-        description: root.get("Description").and_then(Node::text).unwrap_or_default().trim().to_owned(),
+        description: root
+            .get("Description")
+            .and_then(Node::text)
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
         outputs: section("Outputs").iter().map(|entry| entry.key.clone()).collect(),
         ..TemplateInterface::default()
     };
     for entry in section("Parameters") {
-        interface.parameters.insert(entry.key.clone(), parameter(&entry.node));
+        interface
+            .parameters
+            .insert(entry.key.clone(), parameter(&entry.node));
     }
     for entry in section("Resources") {
         let Some(kind) = entry.node.get("Type").and_then(Node::text) else {
@@ -62,7 +79,11 @@ pub fn read_template(file: &Arc<SourceFile>) -> Result<TemplateInterface, Diagno
         let kept = entry.node.get("DeletionPolicy").and_then(Node::text);
         let resource = TemplateResource {
             kind: kind.to_owned(),
-            condition: entry.node.get("Condition").and_then(Node::text).map(str::to_owned),
+            condition: entry
+                .node
+                .get("Condition")
+                .and_then(Node::text)
+                .map(str::to_owned),
             after: after.into_iter().map(str::to_owned).collect(),
             kept: matches!(kept, Some("Retain" | "Snapshot")),
         };
@@ -81,7 +102,13 @@ fn parameter(node: &Node) -> TemplateParameter {
         has_default: default.is_some(),
         default,
         no_echo: node.get("NoEcho").is_some_and(|flag| text(flag) == "true"),
-        allowed: node.get("AllowedValues").map(Node::items).unwrap_or_default().iter().map(text).collect(),
+        allowed: node
+            .get("AllowedValues")
+            .map(Node::items)
+            .unwrap_or_default()
+            .iter()
+            .map(text)
+            .collect(),
     }
 }
 
@@ -99,14 +126,28 @@ fn references<'a>(node: &Node, ids: &BTreeSet<&'a str>, found: &mut BTreeSet<&'a
                 match entry.key.as_str() {
                     "Ref" | "DependsOn" => {
                         entry.node.text().into_iter().for_each(&mut note);
-                        entry.node.items().iter().filter_map(Node::text).for_each(&mut note);
+                        entry
+                            .node
+                            .items()
+                            .iter()
+                            .filter_map(Node::text)
+                            .for_each(&mut note);
                     }
                     "Fn::GetAtt" => {
                         entry.node.text().into_iter().for_each(&mut note);
-                        entry.node.items().first().and_then(Node::text).into_iter().for_each(&mut note);
+                        entry
+                            .node
+                            .items()
+                            .first()
+                            .and_then(Node::text)
+                            .into_iter()
+                            .for_each(&mut note);
                     }
                     "Fn::Sub" => {
-                        let text = entry.node.text().or_else(|| entry.node.items().first().and_then(Node::text));
+                        let text = entry
+                            .node
+                            .text()
+                            .or_else(|| entry.node.items().first().and_then(Node::text));
                         for part in text.unwrap_or_default().split("${").skip(1) {
                             note(part.split('}').next().unwrap_or_default());
                         }
@@ -114,7 +155,9 @@ fn references<'a>(node: &Node, ids: &BTreeSet<&'a str>, found: &mut BTreeSet<&'a
                     _ => {}
                 }
             }
-            entries.iter().for_each(|entry| references(&entry.node, ids, found));
+            entries
+                .iter()
+                .for_each(|entry| references(&entry.node, ids, found));
         }
         Kind::List(items) => items.iter().for_each(|item| references(item, ids, found)),
         Kind::Scalar(_) => {}

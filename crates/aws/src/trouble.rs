@@ -42,18 +42,35 @@ impl Trouble {
             "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "TokenRefreshRequired" => {
                 Trouble::Expired(message)
             }
-            "Throttling" | "ThrottlingException" | "ThrottledException" | "RequestLimitExceeded"
-            | "TooManyRequestsException" | "RequestThrottled" | "RequestThrottledException" | "SlowDown"
-            | "PriorRequestNotComplete" | "ServiceUnavailable" | "InternalFailure" | "InternalError"
-            | "InternalServiceError" | "ServiceUnavailableException" => Trouble::Throttled(message),
+            "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "RequestLimitExceeded"
+            | "TooManyRequestsException"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "SlowDown"
+            | "PriorRequestNotComplete"
+            | "ServiceUnavailable"
+            | "InternalFailure"
+            | "InternalError"
+            | "InternalServiceError"
+            | "ServiceUnavailableException" => Trouble::Throttled(message),
             "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "AuthorizationError" => {
                 Trouble::Denied(message)
             }
-            "NoSuchEntity" | "NoSuchBucket" | "NoSuchKey" | "ResourceNotFoundException"
-            | "ChangeSetNotFound" | "ChangeSetNotFoundException" => Trouble::NotFound(message),
+            "NoSuchEntity"
+            | "NoSuchBucket"
+            | "NoSuchKey"
+            | "ResourceNotFoundException"
+            | "ChangeSetNotFound"
+            | "ChangeSetNotFoundException" => Trouble::NotFound(message),
             // CloudFormation says "does not exist" of a stack as a validation error.
             "ValidationError" if message.contains("does not exist") => Trouble::NotFound(message),
-            _ => Trouble::Other { code: code.to_owned(), message },
+            _ => Trouble::Other {
+                code: code.to_owned(),
+                message,
+            },
         }
     }
 
@@ -74,9 +91,11 @@ impl Trouble {
     pub(crate) fn failing(self, doing: &str) -> ApplyError {
         match self {
             Trouble::Expired(message) => ApplyError::CredentialsExpired(message),
-            Trouble::Denied(message) => Failure::new(format!("{doing}: the credentials are not allowed to: {message}"))
-                .way_out("give the role the permission that the message names, then run `landfall apply` again")
-                .into(),
+            Trouble::Denied(message) => Failure::new(format!(
+                "{doing}: the credentials are not allowed to: {message}"
+            ))
+            .way_out("give the role the permission that the message names, then run `landfall apply` again")
+            .into(),
             other => ApplyError::failed(format!("{doing}: {other}")),
         }
     }
@@ -84,7 +103,9 @@ impl Trouble {
     /// As the reason why the world could not be looked at.
     pub(crate) fn observing(self, doing: &str) -> ObserveError {
         let way_out = match &self {
-            Trouble::Expired(_) => Some("renew the credentials (for example `aws sso login`) and run the command again"),
+            Trouble::Expired(_) => {
+                Some("renew the credentials (for example `aws sso login`) and run the command again")
+            }
             Trouble::Denied(_) => Some("give the role the permission that the message names"),
             Trouble::Unreachable(_) => Some("check the network, the region and AWS_ENDPOINT_URL"),
             _ => None,
@@ -106,12 +127,19 @@ where
                 match service.err().code() {
                     Some(code) => Trouble::of(code, service.err().message().unwrap_or_default()),
                     None if status >= 500 || status == 429 => Trouble::Throttled(format!("HTTP {status}")),
-                    None => Trouble::Other { code: format!("HTTP {status}"), message: chain(&error) },
+                    None => Trouble::Other {
+                        code: format!("HTTP {status}"),
+                        message: chain(&error),
+                    },
                 }
             }
             _ => {
                 let text = chain(&error);
-                if is_expiry(&text) { Trouble::Expired(text) } else { Trouble::Unreachable(text) }
+                if is_expiry(&text) {
+                    Trouble::Expired(text)
+                } else {
+                    Trouble::Unreachable(text)
+                }
             }
         }
     }
@@ -120,7 +148,10 @@ where
 /// Credentials are fetched while a call is sent, so their expiry shows up as a failed dispatch.
 fn is_expiry(text: &str) -> bool {
     let text = text.to_lowercase();
-    text.contains("expired") && ["token", "credential", "session"].iter().any(|word| text.contains(word))
+    text.contains("expired")
+        && ["token", "credential", "session"]
+            .iter()
+            .any(|word| text.contains(word))
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -160,7 +191,10 @@ impl Pace {
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Makes a call again and again while only waiting is needed.
-pub(crate) async fn patiently<T, F>(progress: Option<&Progress>, mut call: impl FnMut() -> F) -> Result<T, Trouble>
+pub(crate) async fn patiently<T, F>(
+    progress: Option<&Progress>,
+    mut call: impl FnMut() -> F,
+) -> Result<T, Trouble>
 where
     F: Future<Output = Result<T, Trouble>>,
 {
@@ -171,7 +205,8 @@ where
             Err(trouble) if trouble.passes_by_itself() && began.elapsed() < PATIENCE => {
                 // A look at the world should not hang for minutes on a wrong address.
                 let Some(progress) = progress else {
-                    if matches!(trouble, Trouble::Unreachable(_)) && began.elapsed() > Duration::from_secs(20) {
+                    if matches!(trouble, Trouble::Unreachable(_)) && began.elapsed() > Duration::from_secs(20)
+                    {
                         return Err(trouble);
                     }
                     pace.wait().await;

@@ -35,8 +35,9 @@ pub fn blueprint(name: &str) -> BTreeMap<String, String> {
 }
 
 fn folders(paths: impl Iterator<Item = std::borrow::Cow<'static, str>>) -> Vec<String> {
-    let mut names: Vec<String> =
-        paths.filter_map(|path| path.split_once('/').map(|(folder, _)| folder.to_owned())).collect();
+    let mut names: Vec<String> = paths
+        .filter_map(|path| path.split_once('/').map(|(folder, _)| folder.to_owned()))
+        .collect();
     names.sort();
     names.dedup();
     names

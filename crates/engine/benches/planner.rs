@@ -2,7 +2,11 @@
 //!
 //! `cargo xtask bench` prints a table. Each case runs in a process of its own, so that its peak memory
 //! is its own.
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a bench reports on the terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench reports on the terminal"
+)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -37,7 +41,10 @@ impl Library for OneDefinition {
     fn find(&self, _name: &str) -> Result<Option<DefinitionFolder>, String> {
         let files = [("component.yaml", DEFINITION), ("part.cfn.yaml", "Resources: {}")];
         let files = files.map(|(path, text)| (path.to_owned(), text.to_owned()));
-        Ok(Some(DefinitionFolder { origin: "components/part".to_owned(), files: BTreeMap::from(files) }))
+        Ok(Some(DefinitionFolder {
+            origin: "components/part".to_owned(),
+            files: BTreeMap::from(files),
+        }))
     }
 
     fn names(&self) -> Vec<String> {
@@ -83,8 +90,15 @@ fn platform(steps: usize, chained: bool) -> String {
 /// Peak resident memory of this process, in MiB; 0 where the system does not tell.
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .unwrap_or(0)
+        / 1024
 }
 
 /// The fastest of three tries; only the last result is kept, so that peak memory is that of one.
@@ -107,16 +121,26 @@ fn one(steps: usize, chained: bool, standing: bool) {
     if standing {
         let outputs = Outputs::from_iter([("Id".to_owned(), "x".into())]);
         let observed = Observed {
-            standing: Standing::Present { state: "CREATE_COMPLETE".to_owned() },
+            standing: Standing::Present {
+                state: "CREATE_COMPLETE".to_owned(),
+            },
             outputs,
             fingerprint: "CREATE_COMPLETE@t@id".to_owned(),
             owned: None,
         };
-        let one = SeenStep { observed, changes: Some(Vec::new()) };
-        seen.steps = wanted.steps.iter().map(|step| (step.id.clone(), one.clone())).collect::<HashMap<_, _>>();
+        let one = SeenStep {
+            observed,
+            changes: Some(Vec::new()),
+        };
+        seen.steps = wanted
+            .steps
+            .iter()
+            .map(|step| (step.id.clone(), one.clone()))
+            .collect::<HashMap<_, _>>();
     }
-    let plan_once =
-        || landfall_engine::plan_apply(wanted.clone(), &seen, PlanId("bench".to_owned()), String::new()).unwrap();
+    let plan_once = || {
+        landfall_engine::plan_apply(wanted.clone(), &seen, PlanId("bench".to_owned()), String::new()).unwrap()
+    };
     let (planning, plan) = best(plan_once);
     assert_eq!(plan.steps.len(), steps);
     assert_eq!(plan.has_changes(), !standing);
@@ -134,7 +158,11 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     if let Some(at) = arguments.iter().position(|argument| argument == "--case") {
         let case: Vec<&str> = arguments[at + 1].split(',').collect();
-        one(case[0].parse().unwrap(), case[1] == "chained", case[2] == "standing");
+        one(
+            case[0].parse().unwrap(),
+            case[1] == "chained",
+            case[2] == "standing",
+        );
         return;
     }
     println!("| steps  | graph       | world    | reading      | planning     | peak      |");
@@ -143,7 +171,10 @@ fn main() {
         for graph in ["independent", "chained"] {
             for world in ["absent", "standing"] {
                 let case = format!("{steps},{graph},{world}");
-                let status = Command::new(std::env::current_exe().unwrap()).args(["--case", &case]).status().unwrap();
+                let status = Command::new(std::env::current_exe().unwrap())
+                    .args(["--case", &case])
+                    .status()
+                    .unwrap();
                 assert!(status.success(), "the case {case} failed");
             }
         }

@@ -507,9 +507,15 @@ impl Scope for ComponentScope<'_> {
                 Ok(match (self.evaluator.known.outputs(&id), rest) {
                     (Given::LeftOut, _) => Lookup::Missing,
                     (Given::NotYet, _) => Lookup::Value(unknown([id])),
-                    (Given::Outputs(outputs), [field, output, rest @ ..]) if field == "outputs" => outputs
-                        .get(output)
-                        .map_or(Lookup::Missing, |value| follow(value.clone(), rest)),
+                    (Given::Outputs(outputs), [field, output, rest @ ..]) if field == "outputs" =>
+                    // A stack made from an older template may lack an output that the definition has by now:
+                    // it comes with the next update.
+                    {
+                        outputs.get(output).map_or_else(
+                            || Lookup::Value(unknown([id])),
+                            |value| follow(value.clone(), rest),
+                        )
+                    }
                     (Given::Outputs(outputs), _) => {
                         Lookup::Value(serde_json::json!({ "outputs": outputs.clone() }))
                     }

@@ -37,7 +37,10 @@ impl Library for TwoSteps {
     fn find(&self, name: &str) -> Result<Option<DefinitionFolder>, String> {
         let files = [("component.yaml", DEFINITION), ("t.cfn.yaml", "-")];
         let files = BTreeMap::from(files.map(|(path, text)| (path.to_owned(), text.to_owned())));
-        Ok((name == "two").then(|| DefinitionFolder { origin: "components/two".to_owned(), files }))
+        Ok((name == "two").then(|| DefinitionFolder {
+            origin: "components/two".to_owned(),
+            files,
+        }))
     }
 
     fn names(&self) -> Vec<String> {
@@ -46,7 +49,9 @@ impl Library for TwoSteps {
 
     fn read_template(&self, _file: &Arc<SourceFile>) -> Result<TemplateInterface, Diagnostics> {
         Ok(TemplateInterface {
-            parameters: [("Value".to_owned(), TemplateParameter::default())].into_iter().collect(),
+            parameters: [("Value".to_owned(), TemplateParameter::default())]
+                .into_iter()
+                .collect(),
             outputs: vec!["Id".to_owned()],
             ..TemplateInterface::default()
         })
@@ -87,7 +92,11 @@ impl World {
                 .filter(|(_, to)| to == component)
                 .map(|(from, _)| format!("\"${{components.c{from}.id}}\""))
                 .collect();
-            let _ = writeln!(text, "    c{component}: {{ uses: two, with: {{ from: [{}] }} }}", from.join(", "));
+            let _ = writeln!(
+                text,
+                "    c{component}: {{ uses: two, with: {{ from: [{}] }} }}",
+                from.join(", ")
+            );
         }
         text
     }
@@ -105,16 +114,24 @@ fn plan(wanted: &Wanted, seen: &Seen) -> Plan {
 
 fn standing(id: &StepId) -> SeenStep {
     let observed = Observed {
-        standing: Standing::Present { state: "CREATE_COMPLETE".to_owned() },
+        standing: Standing::Present {
+            state: "CREATE_COMPLETE".to_owned(),
+        },
         outputs: Outputs::from_iter([("Id".to_owned(), id.as_str().into())]),
         fingerprint: format!("CREATE_COMPLETE@t@{id}"),
         owned: None,
     };
-    SeenStep { observed, changes: Some(Vec::new()) }
+    SeenStep {
+        observed,
+        changes: Some(Vec::new()),
+    }
 }
 
 fn started(step: &StepId) -> Entry {
-    Entry::StepStarted { step: step.clone(), token: format!("token-{step}") }
+    Entry::StepStarted {
+        step: step.clone(),
+        token: format!("token-{step}"),
+    }
 }
 
 fn done(step: &StepId) -> Entry {
@@ -129,7 +146,11 @@ fn done(step: &StepId) -> Entry {
 }
 
 fn failed(step: &StepId) -> Entry {
-    Entry::StepFailed { step: step.clone(), failure: Failure::new("no"), took_ms: 1 }
+    Entry::StepFailed {
+        step: step.clone(),
+        failure: Failure::new("no"),
+        took_ms: 1,
+    }
 }
 
 proptest! {

@@ -62,7 +62,7 @@ pub struct PlatformSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_bucket: Option<String>,
     /// The components, by the name they have in this platform.
-    #[schemars(length(min = 1))]
+    #[schemars(extend("minProperties" = 1))]
     pub components: IndexMap<String, ComponentUse>,
 }
 

@@ -88,5 +88,44 @@ fn or_expression(property: &mut Value) {
 fn generate<T: JsonSchema>() -> Value {
     let generator = SchemaSettings::draft2020_12().into_generator();
     let schema: Schema = generator.into_root_schema_for::<T>();
-    schema.to_value()
+    let mut schema = schema.to_value();
+    simplify(&mut schema);
+    schema
+}
+
+/// Says the same in fewer words, which errors are then made of. An optional field may be left out, but
+/// nobody writes `null` for it: `X or null` becomes `X`. A choice between constants becomes a list.
+fn simplify(schema: &mut Value) {
+    if let Some(map) = schema.as_object_mut() {
+        let constants = map.get("oneOf").and_then(Value::as_array).and_then(|choices| {
+            choices
+                .iter()
+                .map(|choice| choice.get("const").cloned())
+                .collect::<Option<Vec<Value>>>()
+        });
+        if let Some(constants) = constants {
+            map.remove("oneOf");
+            map.insert("type".to_owned(), "string".into());
+            map.insert("enum".to_owned(), Value::Array(constants));
+        }
+        if let Some(Value::Array(either)) = map.get_mut("anyOf") {
+            either.retain(|one| one != &json!({ "type": "null" }));
+            if let [only] = either.as_mut_slice()
+                && let Value::Object(only) = only.take()
+            {
+                map.remove("anyOf");
+                map.extend(only);
+            }
+        }
+        if let Some(Value::Array(types)) = map.get_mut("type") {
+            types.retain(|one| one != "null");
+            if let [only] = types.as_mut_slice() {
+                let only = only.take();
+                map.insert("type".to_owned(), only);
+            }
+        }
+        map.values_mut().for_each(simplify);
+    } else if let Some(items) = schema.as_array_mut() {
+        items.iter_mut().for_each(simplify);
+    }
 }

@@ -142,7 +142,12 @@ async fn owned(
             owned.insert(found.step.clone(), found);
         }
     }
-    for seen in steps.values().filter_map(|seen| seen.observed.owned.clone()) {
+    // What someone else made is ours to use only once a run has recorded that.
+    for seen in steps
+        .values()
+        .filter_map(|seen| seen.observed.owned.clone())
+        .filter(|seen| !seen.adopted)
+    {
         owned.insert(seen.step.clone(), seen);
     }
     for one in remembered {

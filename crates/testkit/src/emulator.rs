@@ -29,9 +29,17 @@ impl Emulator {
     /// Starts ministack.
     pub fn ministack(tools: &Path) -> Emulator {
         let mut command = Command::new(tools.join("ministack/bin/ministack"));
-        start("ministack", tools, &mut command, "/_ministack/health", |command, port| {
-            command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string());
-        })
+        start(
+            "ministack",
+            tools,
+            &mut command,
+            "/_ministack/health",
+            |command, port| {
+                command
+                    .env("BIND_HOST", "127.0.0.1")
+                    .env("GATEWAY_PORT", port.to_string());
+            },
+        )
     }
 
     /// Starts moto.
@@ -52,7 +60,11 @@ impl Emulator {
              \x20       aws_access_key_id='{account}', aws_secret_access_key='test', aws_session_token='test')\n",
             self.url
         );
-        let output = Command::new(&self.python).arg("-c").arg(preamble + script).output().unwrap();
+        let output = Command::new(&self.python)
+            .arg("-c")
+            .arg(preamble + script)
+            .output()
+            .unwrap();
         assert!(
             output.status.success(),
             "asking {} failed:\n{}",
@@ -71,7 +83,10 @@ impl Emulator {
             ("AWS_SESSION_TOKEN", "test".to_owned()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
             ("AWS_CONFIG_FILE", "/nonexistent/config".to_owned()),
-            ("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials".to_owned()),
+            (
+                "AWS_SHARED_CREDENTIALS_FILE",
+                "/nonexistent/credentials".to_owned(),
+            ),
             ("NO_COLOR", "1".to_owned()),
         ]
     }
@@ -98,24 +113,41 @@ fn start(
         .spawn()
         .unwrap_or_else(|error| panic!("could not start {name}: {error}"));
     let url = format!("http://127.0.0.1:{port}");
-    let mut emulator =
-        Emulator { child, url, name, python: tools.join(name).join("bin/python"), _folder: folder };
+    let mut emulator = Emulator {
+        child,
+        url,
+        name,
+        python: tools.join(name).join("bin/python"),
+        _folder: folder,
+    };
     let began = Instant::now();
     while !answers(port, health) {
-        assert!(emulator.child.try_wait().unwrap().is_none(), "{name} ended before it was ready");
-        assert!(began.elapsed() < Duration::from_secs(90), "{name} was not ready within 90 s");
+        assert!(
+            emulator.child.try_wait().unwrap().is_none(),
+            "{name} ended before it was ready"
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(90),
+            "{name} was not ready within 90 s"
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
     emulator
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 fn answers(port: u16, path: &str) -> bool {
     use std::io::{Read as _, Write as _};
-    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
+        return false;
+    };
     let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
     let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
     let mut answer = [0; 15];

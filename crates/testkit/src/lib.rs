@@ -1,6 +1,10 @@
 //! What several rooms' tests share: emulators as real endpoints, a proxy that misbehaves on demand,
 //! and a loud way to skip what a machine cannot have.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a panic or a line on the terminal is how tests speak")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a panic or a line on the terminal is how tests speak"
+)]
 
 pub mod emulator;
 pub mod proxy;
@@ -36,7 +40,11 @@ pub fn note(fact: &str) {
 
 fn append(variable: &str, line: &str) {
     if let Some(file) = std::env::var_os(variable) {
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(file)
+            .unwrap();
         writeln!(file, "{line}").unwrap();
     }
 }
@@ -48,7 +56,10 @@ macro_rules! tools_or_skip {
         match $crate::tools() {
             Some(tools) => tools,
             None => {
-                $crate::skip($test, "its tools are not installed; `cargo xtask test` installs them");
+                $crate::skip(
+                    $test,
+                    "its tools are not installed; `cargo xtask test` installs them",
+                );
                 return;
             }
         }
@@ -57,5 +68,7 @@ macro_rules! tools_or_skip {
 
 /// Finds a program on the path.
 pub fn program(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
 }

@@ -15,6 +15,8 @@ use tokio::sync::watch;
 pub struct Call {
     /// The service's action, such as `CreateChangeSet`; for S3 the method and path.
     pub action: String,
+    /// The stack it is about, by name or id as it was sent; empty for other calls.
+    pub stack: String,
     /// Its number, counted from 0.
     pub number: usize,
 }
@@ -22,7 +24,9 @@ pub struct Call {
 impl Call {
     /// Whether it changes something: the calls a crash must be survived before and after.
     pub fn changes(&self) -> bool {
-        !["Describe", "Get", "List", "GET", "HEAD"].iter().any(|prefix| self.action.starts_with(prefix))
+        !["Describe", "Get", "List", "GET", "HEAD"]
+            .iter()
+            .any(|prefix| self.action.starts_with(prefix))
     }
 }
 
@@ -108,6 +112,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         let mut calls = shared.calls.lock().unwrap();
         let call = Call {
             action: action(parts.method.as_str(), parts.uri.path(), &parts.headers, &body),
+            stack: field(&body, "StackName").unwrap_or_default(),
             number: calls.len(),
         };
         calls.push(call.clone());
@@ -117,8 +122,17 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     match rule(&call) {
         Verdict::Pass => forward(&shared, parts, body).await,
         Verdict::Answer(status, text) => {
-            let kind = if text.starts_with('{') { "application/x-amz-json-1.1" } else { "text/xml" };
-            (StatusCode::from_u16(status).unwrap(), [("content-type", kind)], text).into_response()
+            let kind = if text.starts_with('{') {
+                "application/x-amz-json-1.1"
+            } else {
+                "text/xml"
+            };
+            (
+                StatusCode::from_u16(status).unwrap(),
+                [("content-type", kind)],
+                text,
+            )
+                .into_response()
         }
         Verdict::Hold => {
             wait(&shared).await;
@@ -142,9 +156,13 @@ fn action(method: &str, path: &str, headers: &HeaderMap, body: &Bytes) -> String
     if let Some(target) = headers.get("x-amz-target").and_then(|value| value.to_str().ok()) {
         return target.rsplit('.').next().unwrap_or(target).to_owned();
     }
-    let text = String::from_utf8_lossy(body);
-    let field = text.split('&').find_map(|pair| pair.strip_prefix("Action="));
-    field.map_or_else(|| format!("{method} {path}"), str::to_owned)
+    field(body, "Action").unwrap_or_else(|| format!("{method} {path}"))
+}
+
+fn field(body: &Bytes, name: &str) -> Option<String> {
+    let text = String::from_utf8_lossy(body).into_owned();
+    let value = text.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?.to_owned();
+    Some(value)
 }
 
 async fn forward(shared: &Shared, parts: axum::http::request::Parts, body: Bytes) -> Response {
@@ -168,7 +186,9 @@ async fn forward(shared: &Shared, parts: axum::http::request::Parts, body: Bytes
                     response = response.header(name, value);
                 }
             }
-            response.body(Body::from(answer.bytes().await.unwrap_or_default())).unwrap()
+            response
+                .body(Body::from(answer.bytes().await.unwrap_or_default()))
+                .unwrap()
         }
     }
 }

@@ -212,9 +212,7 @@ fn same(kind: RecordType, answer: &str, wanted: &str) -> bool {
             let address = |text: &str| text.parse::<IpAddr>().ok();
             address(answer).is_some() && address(answer) == address(wanted.trim())
         }
-        RecordType::Cname | RecordType::Ns => {
-            undotted(answer).eq_ignore_ascii_case(undotted(wanted.trim()))
-        }
+        RecordType::Cname | RecordType::Ns => undotted(answer).eq_ignore_ascii_case(undotted(wanted.trim())),
         RecordType::Txt => answer == wanted,
     }
 }

@@ -4,6 +4,7 @@
 //! has its query string, its user or its password: those hold tokens.
 
 use std::error::Error as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use landfall_model::definition::HttpCheck;
@@ -24,7 +25,7 @@ const BODY_BYTES: usize = 1 << 20;
 pub(crate) async fn look(check: &HttpCheck, left: Duration) -> Result<Held, Miss> {
     let url = parse(&check.url)?;
     let time = left.clamp(AT_LEAST, ONE_TRY);
-    let response = client(time)?
+    let response = client(&url, time)?
         .get(url.clone())
         .send()
         .await
@@ -81,16 +82,27 @@ fn parse(url: &str) -> Result<Url, Failure> {
 
 /// A new client each time: a connection kept open would go on reaching the old place after a name
 /// has moved to a new one.
-fn client(time: Duration) -> Result<Client, Failure> {
-    Client::builder()
+fn client(url: &Url, time: Duration) -> Result<Client, Failure> {
+    let mut builder = Client::builder()
         .user_agent(concat!("landfall/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
-        .timeout(time)
-        .build()
-        .map_err(|error| {
-            Failure::new(format!("HTTP requests cannot be made from here: {}", root(&error)))
-                .way_out("check that the machine has certificates of authorities (package ca-certificates)")
-        })
+        .timeout(time);
+    // A proxy would look for this machine's own addresses on itself.
+    if is_loopback(url) {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|error| {
+        Failure::new(format!(
+            "HTTP requests cannot be made from here: {}",
+            root(&error)
+        ))
+        .way_out("check that the machine has certificates of authorities (package ca-certificates)")
+    })
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The first MiB of the body.
@@ -137,10 +149,16 @@ fn unanswered(url: &Url, time: Duration, error: reqwest::Error) -> Miss {
         (
             "no connection",
             why,
-            format!("check that something listens on port {port} of {host}, and that it can be reached from here"),
+            format!(
+                "check that something listens on port {port} of {host}, and that it can be reached from here"
+            ),
         )
     } else {
-        ("broken off", why, format!("look at what it answers: curl -iv {shown}"))
+        (
+            "broken off",
+            why,
+            format!("look at what it answers: curl -iv {shown}"),
+        )
     };
     Seen {
         what: format!("{shown} does not answer yet ({why})"),

@@ -65,7 +65,17 @@ mod tests {
         assert_eq!(read("5m").as_deref(), Some("5m"));
         assert_eq!(read("90m").as_deref(), Some("1h 30m"));
         assert_eq!(read("2h").as_deref(), Some("2h"));
-        for wrong in ["", "s", "5", "5d", "-1s", "+1s", "1.5h", "5 m", "99999999999999999999h"] {
+        for wrong in [
+            "",
+            "s",
+            "5",
+            "5d",
+            "-1s",
+            "+1s",
+            "1.5h",
+            "5 m",
+            "99999999999999999999h",
+        ] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

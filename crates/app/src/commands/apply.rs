@@ -20,7 +20,12 @@ pub(crate) async fn apply(arguments: &crate::cli::Apply, paint: Paint) -> anyhow
     let session = Session::open(&arguments.common).await?;
     let lock = session.world.store.lock()?;
     let json = arguments.common.json;
-    let run = Run { world: &session.world, json, parallel: arguments.parallel.into(), paint };
+    let run = Run {
+        world: &session.world,
+        json,
+        parallel: arguments.parallel.into(),
+        paint,
+    };
     catch_up(&session.world.store)?;
     if let Some(past) = unfinished(&session.world, Purpose::Apply)? {
         if arguments.plan.is_some() {
@@ -30,9 +35,14 @@ pub(crate) async fn apply(arguments: &crate::cli::Apply, paint: Paint) -> anyhow
             ));
         }
         if !json {
-            println!("Going on with the run {}, which carries out the plan made {}.", past.run, past.plan.made_at);
+            println!(
+                "Going on with the run {}, which carries out the plan made {}.",
+                past.run, past.plan.made_at
+            );
             if past.plan.wanted != session.loaded.wanted {
-                println!("The platform file has changed since; run `landfall apply` again afterwards for that.");
+                println!(
+                    "The platform file has changed since; run `landfall apply` again afterwards for that."
+                );
             }
             println!();
         }
@@ -81,7 +91,10 @@ async fn saved(session: &Session, file: &std::path::Path) -> anyhow::Result<Plan
         return Ok(plan);
     }
     Err(Usage::new(
-        format!("the world has moved since the plan was made:\n  {}", moved.join("\n  ")),
+        format!(
+            "the world has moved since the plan was made:\n  {}",
+            moved.join("\n  ")
+        ),
         "nothing was changed; make a new plan with `landfall plan --out FILE`",
     ))
 }
@@ -105,10 +118,16 @@ pub(crate) fn report(done: &Done, command: &str, json: bool, paint: Paint) -> u8
         println!("{failures}");
     }
     if done.ended == Ended::Interrupted {
-        println!("{} `landfall {command}` goes on where this run stopped.", paint.yellow("Stopped."));
+        println!(
+            "{} `landfall {command}` goes on where this run stopped.",
+            paint.yellow("Stopped.")
+        );
         return done.code();
     }
-    print!("{}", show::summary(&done.plan, &done.records, done.took_ms, paint));
+    print!(
+        "{}",
+        show::summary(&done.plan, &done.records, done.took_ms, paint)
+    );
     if done.ended == Ended::Succeeded && done.plan.purpose == Purpose::Apply {
         print!("{}", show::outputs(&done.plan, &done.run, paint));
     }
@@ -154,14 +173,17 @@ impl Run<'_> {
     pub(crate) async fn again(&self, past: PastRun, _lock: &Lock) -> anyhow::Result<Done> {
         let store = &self.world.store;
         let mut journal = store.go_on(&past.run)?;
-        let done = self.execute(&past.plan, past.run.clone(), &mut journal, Some(&past.records)).await?;
+        let done = self
+            .execute(&past.plan, past.run.clone(), &mut journal, Some(&past.records))
+            .await?;
         store.take_into_inventory(&done.records)?;
         Ok(done)
     }
 
     /// Runs a plan that changes nothing, off the record.
     pub(crate) async fn without_record(&self, plan: &Plan) -> anyhow::Result<Done> {
-        self.execute(plan, run_id(self.world.clock.as_ref()), &mut Forgetful, None).await
+        self.execute(plan, run_id(self.world.clock.as_ref()), &mut Forgetful, None)
+            .await
     }
 
     async fn execute(
@@ -198,7 +220,10 @@ impl Run<'_> {
         let ended = ended?;
         let entries = std::mem::take(&mut *kept.entries.lock().expect("nobody panics while keeping records"));
         let mut records = earlier.to_vec();
-        records.extend(entries.into_iter().map(|entry| Record { at: clock.now(), entry }));
+        records.extend(entries.into_iter().map(|entry| Record {
+            at: clock.now(),
+            entry,
+        }));
         Ok(Done {
             plan: plan.clone(),
             ended,
@@ -218,7 +243,10 @@ struct Kept {
 impl Watcher for Kept {
     fn event(&self, event: &landfall_runner::Event) {
         if let landfall_runner::Event::Recorded(entry) = event {
-            self.entries.lock().expect("nobody panics while keeping records").push((**entry).clone());
+            self.entries
+                .lock()
+                .expect("nobody panics while keeping records")
+                .push((**entry).clone());
         }
         self.screen.event(event);
     }

@@ -11,14 +11,23 @@ pub(crate) async fn destroy(arguments: &crate::cli::Destroy, paint: Paint) -> an
     let session = Session::open(&arguments.common).await?;
     let json = arguments.common.json;
     let lock = session.world.store.lock()?;
-    let run = Run { world: &session.world, json, parallel: arguments.parallel.into(), paint };
+    let run = Run {
+        world: &session.world,
+        json,
+        parallel: arguments.parallel.into(),
+        paint,
+    };
     catch_up(&session.world.store)?;
     if let Some(past) = unfinished(&session.world, Purpose::Destroy)?.filter(|_| !arguments.rehearse) {
         if !json {
             println!("Going on with the run {}.\n", past.run);
         }
         let done = run.again(past, &lock).await?;
-        return Ok(report(&done, "destroy", json, paint));
+        let code = report(&done, "destroy", json, paint);
+        if code == 0 {
+            forget_adopted(&session.world.store)?;
+        }
+        return Ok(code);
     }
     let seen = session.look().await?;
     let clock = session.world.clock.as_ref();
@@ -46,16 +55,31 @@ pub(crate) async fn destroy(arguments: &crate::cli::Destroy, paint: Paint) -> an
         return Ok(0);
     }
     let name = &session.loaded.wanted.facts.name;
-    if !arguments.yes && !confirmed(&format!("Type the platform's name ({name}) to remove all this:"), name)? {
+    if !arguments.yes
+        && !confirmed(
+            &format!("Type the platform's name ({name}) to remove all this:"),
+            name,
+        )?
+    {
         println!("Nothing was removed.");
         return Ok(1);
     }
     let done = run.recorded(&plan, &lock).await?;
     let code = report(&done, "destroy", json, paint);
-    if code == 0 && !json {
-        println!("{}", left(&session).await?);
+    if code == 0 {
+        forget_adopted(&session.world.store)?;
+        if !json {
+            println!("{}", left(&session).await?);
+        }
     }
     Ok(code)
+}
+
+/// What someone else made is no longer used by this platform; it is not ours to remember.
+pub(crate) fn forget_adopted(store: &landfall_store::Store) -> anyhow::Result<()> {
+    let mut inventory = store.inventory()?;
+    inventory.owned.retain(|owned| !owned.adopted);
+    Ok(store.save_inventory(&inventory)?)
 }
 
 /// Looks once more, and says what a fresh search finds.
@@ -69,10 +93,10 @@ pub(crate) async fn left(session: &Session) -> anyhow::Result<String> {
         .owned
         .iter()
         .map(|owned| {
-            let why = match (owned.adopted, owned.retain) {
-                (true, _) => "made by someone else, left in place",
-                (_, true) => "retained on purpose; `--include-retained` removes it",
-                _ => "STILL THERE",
+            let why = if owned.retain {
+                "retained on purpose; `--include-retained` removes it"
+            } else {
+                "STILL THERE"
             };
             format!("  {}  {why}", owned.step)
         })

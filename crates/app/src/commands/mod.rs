@@ -6,7 +6,6 @@ mod offline;
 mod up;
 
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Arc;
 
 use landfall_engine::Seen;
 use landfall_model::id::{PlanId, RunId};
@@ -59,7 +58,12 @@ impl Session {
     pub(crate) async fn plan(&self) -> anyhow::Result<Plan> {
         let seen = self.look().await?;
         let clock = self.world.clock.as_ref();
-        Ok(landfall_engine::plan_apply(self.loaded.wanted.clone(), &seen, plan_id(clock), clock.now())?)
+        Ok(landfall_engine::plan_apply(
+            self.loaded.wanted.clone(),
+            &seen,
+            plan_id(clock),
+            clock.now(),
+        )?)
     }
 }
 
@@ -73,7 +77,12 @@ pub(crate) fn run_id(clock: &dyn Clock) -> RunId {
 
 /// Time first, so that names sort; then a part no two share.
 fn unique(clock: &dyn Clock) -> String {
-    let time: String = clock.now().chars().filter(char::is_ascii_digit).take(14).collect();
+    let time: String = clock
+        .now()
+        .chars()
+        .filter(char::is_ascii_digit)
+        .take(14)
+        .collect();
     let random = uuid::Uuid::new_v4().simple().to_string();
     format!("{time}-{}", &random[..6])
 }
@@ -110,10 +119,17 @@ async fn plan(arguments: &crate::cli::Plan, paint: Paint) -> anyhow::Result<u8> 
     } else {
         print!("{}", show::plan(&plan, paint));
         if let Some(file) = &arguments.out {
-            println!("Saved. `landfall apply {}` carries out just this.", file.display());
+            println!(
+                "Saved. `landfall apply {}` carries out just this.",
+                file.display()
+            );
         }
     }
-    Ok(if arguments.detailed_exitcode && plan.has_changes() { 3 } else { 0 })
+    Ok(if arguments.detailed_exitcode && plan.has_changes() {
+        3
+    } else {
+        0
+    })
 }
 
 async fn status(common: &Common, paint: Paint) -> anyhow::Result<u8> {
@@ -123,7 +139,10 @@ async fn status(common: &Common, paint: Paint) -> anyhow::Result<u8> {
     if common.json {
         print_json(&show::status_json(&session.loaded.wanted, &seen, last.as_ref()))?;
     } else {
-        print!("{}", show::status(&session.loaded.wanted, &seen, last.as_ref(), paint));
+        print!(
+            "{}",
+            show::status(&session.loaded.wanted, &seen, last.as_ref(), paint)
+        );
     }
     Ok(0)
 }
@@ -133,21 +152,39 @@ async fn verify(common: &Common, paint: Paint) -> anyhow::Result<u8> {
     let session = Session::open(common).await?;
     let seen = session.look().await?;
     let clock = session.world.clock.clone();
-    let mut plan = landfall_engine::plan_apply(session.loaded.wanted.clone(), &seen, plan_id(clock.as_ref()), clock.now())?;
+    let mut plan = landfall_engine::plan_apply(
+        session.loaded.wanted.clone(),
+        &seen,
+        plan_id(clock.as_ref()),
+        clock.now(),
+    )?;
     for step in &mut plan.steps {
         if step.action != Action::Check {
             step.action = Action::None;
-            step.outputs = seen.steps.get(&step.id).map(|seen| seen.observed.outputs.clone()).unwrap_or_default();
+            step.outputs = seen
+                .steps
+                .get(&step.id)
+                .map(|seen| seen.observed.outputs.clone())
+                .unwrap_or_default();
         }
     }
     if plan.count(Action::Check) == 0 {
         println!("This platform has no checks.");
         return Ok(0);
     }
-    let run = apply::Run { world: &session.world, json: common.json, parallel: 10, paint };
+    let run = apply::Run {
+        world: &session.world,
+        json: common.json,
+        parallel: 10,
+        paint,
+    };
     let done = run.without_record(&plan).await?;
     if !common.json {
-        print!("\n{}{}", show::failures(&done.records, paint), show::summary(&plan, &done.records, done.took_ms, paint));
+        print!(
+            "\n{}{}",
+            show::failures(&done.records, paint),
+            show::summary(&plan, &done.records, done.took_ms, paint)
+        );
     }
     Ok(done.code())
 }
@@ -155,7 +192,12 @@ async fn verify(common: &Common, paint: Paint) -> anyhow::Result<u8> {
 async fn graph(arguments: &crate::cli::Graph) -> anyhow::Result<u8> {
     let loaded = files::load(&arguments.common.platform)?;
     // The graph is the file's own: drawn without asking any account, as if nothing stood yet.
-    let plan = landfall_engine::plan_apply(loaded.wanted, &Seen::default(), PlanId("graph".to_owned()), String::new())?;
+    let plan = landfall_engine::plan_apply(
+        loaded.wanted,
+        &Seen::default(),
+        PlanId("graph".to_owned()),
+        String::new(),
+    )?;
     let text = match arguments.format {
         crate::cli::GraphFormat::Svg => landfall_engine::draw::svg(&plan),
         crate::cli::GraphFormat::Dot => landfall_engine::draw::dot(&plan),
@@ -170,9 +212,8 @@ async fn graph(arguments: &crate::cli::Graph) -> anyhow::Result<u8> {
 
 /// A run that stopped before its end, when it was for the same purpose.
 pub(crate) fn unfinished(world: &World, purpose: Purpose) -> anyhow::Result<Option<landfall_store::PastRun>> {
-    Ok(world.store.unfinished()?.filter(|run| run.plan.purpose == purpose))
-}
-
-pub(crate) fn shared_clock(world: &World) -> Arc<dyn Clock> {
-    world.clock.clone()
+    Ok(world
+        .store
+        .unfinished()?
+        .filter(|run| run.plan.purpose == purpose))
 }

@@ -38,9 +38,13 @@ pub(crate) fn init(arguments: &crate::cli::Init) -> anyhow::Result<u8> {
             "move it away, or name another folder with `--to`",
         ));
     }
-    std::fs::create_dir_all(&arguments.to).with_context(|| format!("could not make {}", arguments.to.display()))?;
+    std::fs::create_dir_all(&arguments.to)
+        .with_context(|| format!("could not make {}", arguments.to.display()))?;
     std::fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
-    println!("Wrote {}. Put your own values in, then run `landfall plan`.", path.display());
+    println!(
+        "Wrote {}. Put your own values in, then run `landfall plan`.",
+        path.display()
+    );
     Ok(0)
 }
 
@@ -65,8 +69,18 @@ pub(crate) fn completions(arguments: &crate::cli::Completions) -> anyhow::Result
 pub(crate) fn render(arguments: &crate::cli::Render) -> anyhow::Result<u8> {
     let loaded = files::load(&arguments.common.platform)?;
     let wanted = loaded.wanted;
-    let plan = landfall_engine::plan_apply(wanted, &Seen::default(), PlanId("render".to_owned()), String::new())?;
-    let nothing = plan.wanted.steps.iter().map(|step| (step.id.clone(), None)).collect::<std::collections::HashMap<_, _>>();
+    let plan = landfall_engine::plan_apply(
+        wanted,
+        &Seen::default(),
+        PlanId("render".to_owned()),
+        String::new(),
+    )?;
+    let nothing = plan
+        .wanted
+        .steps
+        .iter()
+        .map(|step| (step.id.clone(), None))
+        .collect::<std::collections::HashMap<_, _>>();
     let expressions = landfall_engine::Expressions::default();
     let evaluator = landfall_engine::Evaluator::with(&plan.wanted, &expressions, &nothing);
     let mut written = Vec::new();
@@ -99,14 +113,25 @@ pub(crate) fn render(arguments: &crate::cli::Render) -> anyhow::Result<u8> {
                 Known::After(steps) => {
                     // The skeleton as it stands: which values it waits for is said beside it.
                     for (path, digest) in &wanted.skeleton {
-                        let text = plan.wanted.contents.get(digest).map(String::as_str).unwrap_or_default();
+                        let text = plan
+                            .wanted
+                            .contents
+                            .get(digest)
+                            .map(String::as_str)
+                            .unwrap_or_default();
                         put(&folder.join(path), text, &mut written)?;
                     }
-                    put(&folder.join("NOT-YET-KNOWN"), &format!("{}\n", unknown(&steps)), &mut written)?;
+                    put(
+                        &folder.join("NOT-YET-KNOWN"),
+                        &format!("{}\n", unknown(&steps)),
+                        &mut written,
+                    )?;
                 }
             },
             Work::Secret(secret) => {
-                let text = serde_json::to_string_pretty(&serde_json::json!({ "name": secret.name, "generate": secret.spec }))?;
+                let text = serde_json::to_string_pretty(
+                    &serde_json::json!({ "name": secret.name, "generate": secret.spec }),
+                )?;
                 put(&folder.join("secret.json"), &(text + "\n"), &mut written)?;
             }
             Work::Check(check) => {

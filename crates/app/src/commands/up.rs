@@ -18,7 +18,10 @@ const BLUEPRINT: &str = "account-bootstrap";
 /// Bootstraps an account in a simulated cloud, looks at it, and takes it back.
 pub(crate) async fn up(arguments: &crate::cli::Up, paint: Paint) -> anyhow::Result<u8> {
     if !(arguments.speed > 0.0 && arguments.speed <= 100_000.0) {
-        return Err(Usage::new("`--speed` must be more than 0 and at most 100000", "20 is a good speed to watch"));
+        return Err(Usage::new(
+            "`--speed` must be more than 0 and at most 100000",
+            "20 is a good speed to watch",
+        ));
     }
     // Removed when dropped; a folder of the user's own is kept.
     let (folder, _removed) = match &arguments.folder {
@@ -40,7 +43,12 @@ pub(crate) async fn up(arguments: &crate::cli::Up, paint: Paint) -> anyhow::Resu
 
     part(paint, "Make it so", "landfall apply");
     let lock = session.world.store.lock()?;
-    let run = Run { world: &session.world, json: false, parallel: 10, paint };
+    let run = Run {
+        world: &session.world,
+        json: false,
+        parallel: 10,
+        paint,
+    };
     let done = run.recorded(&plan, &lock).await?;
     let code = super::apply::report(&done, "apply", false, paint);
     if code != 0 {
@@ -55,7 +63,10 @@ pub(crate) async fn up(arguments: &crate::cli::Up, paint: Paint) -> anyhow::Resu
     part(paint, "What is running", "landfall status");
     let seen = session.look().await?;
     let last = session.world.store.last_run()?;
-    print!("{}", show::status(&session.loaded.wanted, &seen, last.as_ref(), paint));
+    print!(
+        "{}",
+        show::status(&session.loaded.wanted, &seen, last.as_ref(), paint)
+    );
 
     part(paint, "Is anything left to do?", "landfall plan");
     print!("{}", show::plan(&session.plan().await?, paint));
@@ -73,6 +84,7 @@ pub(crate) async fn up(arguments: &crate::cli::Up, paint: Paint) -> anyhow::Resu
     println!();
     let done = run.recorded(&plan, &lock).await?;
     let code = super::apply::report(&done, "destroy", false, paint);
+    super::destroy::forget_adopted(&session.world.store)?;
     println!("{}", super::destroy::left(&session).await?);
 
     println!(
@@ -90,7 +102,9 @@ fn simulated(folder: &Path, arguments: &crate::cli::Up) -> anyhow::Result<Sessio
     let path = folder.join("platform.yaml");
     if !path.exists() {
         let blueprint = landfall_catalogue::blueprint(BLUEPRINT);
-        let text = blueprint.get("platform.yaml").context("the blueprint has no platform file")?;
+        let text = blueprint
+            .get("platform.yaml")
+            .context("the blueprint has no platform file")?;
         std::fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
     }
     let loaded = files::load(&path)?;
@@ -114,7 +128,11 @@ fn simulated(folder: &Path, arguments: &crate::cli::Up) -> anyhow::Result<Sessio
 }
 
 fn part(paint: Paint, title: &str, command: &str) {
-    println!("\n{}  {}\n", paint.bold(&format!("━━ {title}")), paint.dim(&format!("$ {command}")));
+    println!(
+        "\n{}  {}\n",
+        paint.bold(&format!("━━ {title}")),
+        paint.dim(&format!("$ {command}"))
+    );
 }
 
 /// The files below a folder, as paths from `base`, sorted.
@@ -122,7 +140,11 @@ fn written(folder: &Path, base: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut open: Vec<PathBuf> = vec![folder.to_owned()];
     while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok) {
+        for entry in std::fs::read_dir(&folder)
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok)
+        {
             let path = entry.path();
             if path.is_dir() {
                 open.push(path);

@@ -12,19 +12,32 @@ use super::{Paint, count};
 /// Everything a plan would do, and why.
 pub(crate) fn plan(plan: &Plan, paint: Paint) -> String {
     let mut text = heading(plan, paint);
-    let width = plan.steps.iter().map(|step| step.id.as_str().len()).max().unwrap_or(0);
+    let width = plan
+        .steps
+        .iter()
+        .map(|step| step.id.as_str().len())
+        .max()
+        .unwrap_or(0);
     for step in &plan.steps {
         if step.action == Action::None {
             continue;
         }
-        let title = plan.wanted.step(&step.id).map(|wanted| wanted.title.as_str()).unwrap_or_default();
+        let title = plan
+            .wanted
+            .step(&step.id)
+            .map(|wanted| wanted.title.as_str())
+            .unwrap_or_default();
         let _ = writeln!(
             text,
             "  {} {}  {:<6}  {}",
             sign(step.action, paint),
             paint.bold(&format!("{:<width$}", step.id)),
             step.kind.word(),
-            if title.is_empty() { String::new() } else { title.to_owned() }
+            if title.is_empty() {
+                String::new()
+            } else {
+                title.to_owned()
+            }
         );
         let _ = writeln!(text, "      {}", paint.dim(&why(step)));
         for change in grouped(step) {
@@ -33,7 +46,11 @@ pub(crate) fn plan(plan: &Plan, paint: Paint) -> String {
     }
     let quiet = plan.count(Action::None);
     if quiet > 0 {
-        let _ = writeln!(text, "  {}", paint.dim(&format!("{} up to date", count(quiet, "step"))));
+        let _ = writeln!(
+            text,
+            "  {}",
+            paint.dim(&format!("{} up to date", count(quiet, "step")))
+        );
     }
     text.push('\n');
     text.push_str(&totals(plan, paint));
@@ -42,14 +59,23 @@ pub(crate) fn plan(plan: &Plan, paint: Paint) -> String {
 
 fn heading(plan: &Plan, paint: Paint) -> String {
     let facts = &plan.wanted.facts;
-    format!("{}  account {}  {}\n\n", paint.bold(&facts.name), facts.account, facts.region)
+    format!(
+        "{}  account {}  {}\n\n",
+        paint.bold(&facts.name),
+        facts.account,
+        facts.region
+    )
 }
 
 fn why(step: &PlannedStep) -> String {
     let mut text = format!("{}: {}", step.action.word(), step.reason);
     let waits: Vec<&str> = step.unknown_until.iter().map(|id| id.as_str()).collect();
-    let after: Vec<&str> =
-        step.after.iter().map(|id| id.as_str()).filter(|id| !waits.contains(id)).collect();
+    let after: Vec<&str> = step
+        .after
+        .iter()
+        .map(|id| id.as_str())
+        .filter(|id| !waits.contains(id))
+        .collect();
     if !waits.is_empty() {
         let _ = write!(text, "; needs values of {}", waits.join(", "));
     }
@@ -80,10 +106,16 @@ fn grouped(step: &PlannedStep) -> Vec<Change> {
     }
     let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
     for change in step.changes.iter().filter(is_plain_addition) {
-        *folders.entry(change.subject.split_once('/').map_or("", |(folder, _)| folder)).or_default() += 1;
+        *folders
+            .entry(change.subject.split_once('/').map_or("", |(folder, _)| folder))
+            .or_default() += 1;
     }
     let sum = |(folder, files): (&str, usize)| {
-        let place = if folder.is_empty() { "at the top".to_owned() } else { format!("in {folder}/") };
+        let place = if folder.is_empty() {
+            "at the top".to_owned()
+        } else {
+            format!("in {folder}/")
+        };
         Change {
             effect: Effect::Add,
             subject: format!("{} {place}", count(files, "file")),
@@ -91,7 +123,11 @@ fn grouped(step: &PlannedStep) -> Vec<Change> {
             properties: Vec::new(),
         }
     };
-    let others = step.changes.iter().filter(|change| !is_plain_addition(change)).cloned();
+    let others = step
+        .changes
+        .iter()
+        .filter(|change| !is_plain_addition(change))
+        .cloned();
     folders.into_iter().map(sum).chain(others).collect()
 }
 
@@ -99,17 +135,29 @@ fn change_lines(change: &Change, paint: Paint) -> String {
     let (sign, note) = match change.effect {
         Effect::Add => (paint.green("+"), ""),
         Effect::Modify => (paint.yellow("~"), ""),
-        Effect::Replace => (paint.red("±"), "  REPLACED: made anew, then the old one is deleted"),
+        Effect::Replace => (
+            paint.red("±"),
+            "  REPLACED: made anew, then the old one is deleted",
+        ),
         Effect::MayReplace => (paint.red("±"), "  may be replaced"),
         Effect::Remove => (paint.red("-"), ""),
     };
-    let kind = if change.kind.is_empty() { String::new() } else { format!("{}  ", change.kind) };
+    let kind = if change.kind.is_empty() {
+        String::new()
+    } else {
+        format!("{}  ", change.kind)
+    };
     let mut text = format!("      {sign} {kind}{}{}\n", change.subject, paint.red(note));
     for property in &change.properties {
         let _ = write!(text, "          {}", property.path);
         if property.before.is_some() || property.after.is_some() {
             let shown = |value: &Option<String>| value.as_deref().map_or("(none)".to_owned(), shortened);
-            let _ = write!(text, ": {} -> {}", shown(&property.before), shown(&property.after));
+            let _ = write!(
+                text,
+                ": {} -> {}",
+                shown(&property.before),
+                shown(&property.after)
+            );
         }
         if property.replaces {
             text.push_str(&paint.red("  forces replacement"));
@@ -130,8 +178,15 @@ fn shortened(value: &str) -> String {
 fn totals(plan: &Plan, paint: Paint) -> String {
     if !plan.has_changes() && plan.count(Action::Adopt) == 0 {
         let checks = plan.count(Action::Check);
-        let checks = if checks == 0 { String::new() } else { format!(" {} will be run.", count(checks, "check")) };
-        return format!("{} The platform is as its file says.{checks}\n", paint.green("No changes."));
+        let checks = if checks == 0 {
+            String::new()
+        } else {
+            format!(" {} will be run.", count(checks, "check"))
+        };
+        return format!(
+            "{} The platform is as its file says.{checks}\n",
+            paint.green("No changes.")
+        );
     }
     let parts: Vec<String> = [
         (Action::Create, "to create"),
@@ -150,7 +205,12 @@ fn totals(plan: &Plan, paint: Paint) -> String {
 /// What `destroy` would do: the order, what is lost, what is kept.
 pub(crate) fn destroy_rehearsal(plan: &Plan, paint: Paint) -> String {
     let mut text = heading(plan, paint);
-    let width = plan.steps.iter().map(|step| step.id.as_str().len()).max().unwrap_or(0);
+    let width = plan
+        .steps
+        .iter()
+        .map(|step| step.id.as_str().len())
+        .max()
+        .unwrap_or(0);
     for step in plan.steps.iter().filter(|step| step.action == Action::Delete) {
         let address = step.owned.as_ref().map(|owned| &owned.address);
         let name = address
@@ -167,7 +227,11 @@ pub(crate) fn destroy_rehearsal(plan: &Plan, paint: Paint) -> String {
         text.push('\n');
         if !step.after.is_empty() {
             let after: Vec<&str> = step.after.iter().map(|id| id.as_str()).collect();
-            let _ = writeln!(text, "      {}", paint.dim(&format!("after {} is gone", after.join(", "))));
+            let _ = writeln!(
+                text,
+                "      {}",
+                paint.dim(&format!("after {} is gone", after.join(", ")))
+            );
         }
         let emptied = address
             .and_then(|address| address.get("empty"))
@@ -178,12 +242,21 @@ pub(crate) fn destroy_rehearsal(plan: &Plan, paint: Paint) -> String {
             let _ = writeln!(
                 text,
                 "      {}",
-                paint.red(&format!("DATA LOST: every object and version in {}", names.join(", ")))
+                paint.red(&format!(
+                    "DATA LOST: every object and version in {}",
+                    names.join(", ")
+                ))
             );
         }
     }
     for step in plan.steps.iter().filter(|step| step.action == Action::None) {
-        let _ = writeln!(text, "    {:<width$}  {:<6}  {}", step.id, step.kind.word(), paint.dim(&step.reason));
+        let _ = writeln!(
+            text,
+            "    {:<width$}  {:<6}  {}",
+            step.id,
+            step.kind.word(),
+            paint.dim(&step.reason)
+        );
     }
     let _ = writeln!(
         text,

@@ -43,7 +43,9 @@ impl Screen {
         let kind = if json {
             Kind::Json
         } else if std::io::stdout().is_terminal() {
-            Kind::Bars(MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::stdout()))
+            Kind::Bars(MultiProgress::with_draw_target(
+                indicatif::ProgressDrawTarget::stdout(),
+            ))
         } else {
             Kind::Lines
         };
@@ -69,15 +71,21 @@ impl Screen {
     }
 
     fn step(&self, sign: &str, step: &StepId, text: &str) {
-        self.line(&format!("  {sign} {:<width$}  {text}", step.as_str(), width = self.width));
+        self.line(&format!(
+            "  {sign} {:<width$}  {text}",
+            step.as_str(),
+            width = self.width
+        ));
     }
 
     fn started(&self, step: &StepId) {
         match &self.kind {
             Kind::Bars(bars) => {
-                let style = ProgressStyle::with_template("  {spinner:.blue} {prefix}  {wide_msg} {pos}/{len} {elapsed:>4}")
-                    .expect("the template is ours")
-                    .tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ");
+                let style = ProgressStyle::with_template(
+                    "  {spinner:.blue} {prefix}  {wide_msg} {pos}/{len} {elapsed:>4}",
+                )
+                .expect("the template is ours")
+                .tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ");
                 let bar = bars.add(ProgressBar::new(0).with_style(style));
                 bar.set_prefix(format!("{:<width$}", step.as_str(), width = self.width));
                 bar.set_message("started");
@@ -102,9 +110,16 @@ impl Screen {
             }
             Kind::Lines => {
                 // The same words again would only fill a log.
-                let new = self.state().said.insert(step.clone(), message.to_owned()).as_deref() != Some(message);
+                let new = self
+                    .state()
+                    .said
+                    .insert(step.clone(), message.to_owned())
+                    .as_deref()
+                    != Some(message);
                 if new {
-                    let parts = parts.map(|(done, all)| format!("[{done}/{all}] ")).unwrap_or_default();
+                    let parts = parts
+                        .map(|(done, all)| format!("[{done}/{all}] "))
+                        .unwrap_or_default();
                     self.step(" ", step, &self.paint.dim(&format!("{parts}{message}")));
                 }
             }
@@ -224,7 +239,10 @@ pub(crate) fn summary(plan: &Plan, records: &[Record], took_ms: u64, paint: Pain
             _ => {}
         }
     }
-    let mut parts: Vec<String> = counts.iter().map(|(word, number)| format!("{number} {word}")).collect();
+    let mut parts: Vec<String> = counts
+        .iter()
+        .map(|(word, number)| format!("{number} {word}"))
+        .collect();
     if failed > 0 {
         parts.push(paint.red(&format!("{failed} failed")));
     }
@@ -235,7 +253,11 @@ pub(crate) fn summary(plan: &Plan, records: &[Record], took_ms: u64, paint: Pain
     if untouched > 0 {
         parts.push(format!("{untouched} left as they are"));
     }
-    let word = if failed > 0 { paint.red("Failed:") } else { paint.green("Done:") };
+    let word = if failed > 0 {
+        paint.red("Failed:")
+    } else {
+        paint.green("Done:")
+    };
     format!("{word} {} in {}.\n", parts.join(", "), duration(took_ms))
 }
 
@@ -243,11 +265,26 @@ pub(crate) fn summary(plan: &Plan, records: &[Record], took_ms: u64, paint: Pain
 pub(crate) fn failures(records: &[Record], paint: Paint) -> String {
     let mut text = String::new();
     for record in records {
-        let Entry::StepFailed { step, failure, .. } = &record.entry else { continue };
-        let Failure { summary, cause, way_out } = failure;
-        let _ = writeln!(text, "{} {}", paint.red("✗"), paint.bold(&format!("{step}: {summary}")));
+        let Entry::StepFailed { step, failure, .. } = &record.entry else {
+            continue;
+        };
+        let Failure {
+            summary,
+            cause,
+            way_out,
+        } = failure;
+        let _ = writeln!(
+            text,
+            "{} {}",
+            paint.red("✗"),
+            paint.bold(&format!("{step}: {summary}"))
+        );
         if let Some(cause) = cause {
-            let kind = if cause.kind.is_empty() { String::new() } else { format!(" ({})", cause.kind) };
+            let kind = if cause.kind.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", cause.kind)
+            };
             let _ = writeln!(text, "    began with  {}{kind} {}", cause.resource, cause.state);
             let _ = writeln!(text, "    because     {}", cause.reason);
         }
@@ -278,7 +315,11 @@ pub(crate) fn outputs(plan: &Plan, run: &Run, paint: Paint) -> String {
     let mut text = format!("\n{}\n", paint.bold("Outputs"));
     for (name, value) in all {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let value = if value.is_empty() { paint.dim("(empty)") } else { value };
+        let value = if value.is_empty() {
+            paint.dim("(empty)")
+        } else {
+            value
+        };
         let _ = writeln!(text, "  {name:<width$}  {value}");
     }
     text
@@ -292,8 +333,9 @@ fn component_outputs(plan: &Plan, run: &Run) -> Vec<(String, serde_json::Value)>
         .keys()
         .flat_map(|component| {
             let outputs: Outputs = evaluator.known_outputs(component).unwrap_or_default();
-            outputs.into_iter().map(move |(name, value)| (format!("{component}.{name}"), value))
+            outputs
+                .into_iter()
+                .map(move |(name, value)| (format!("{component}.{name}"), value))
         })
         .collect()
 }
-

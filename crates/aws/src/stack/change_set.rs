@@ -39,7 +39,10 @@ async fn body(account: &Account, work: &StackWork, progress: Option<&Progress>) 
             ),
         });
     };
-    let silent = Progress::new(landfall_model::StepId::new("artifact", "template"), std::sync::Arc::new(|_: &_| {}));
+    let silent = Progress::new(
+        landfall_model::StepId::new("artifact", "template"),
+        std::sync::Arc::new(|_: &_| {}),
+    );
     let progress = progress.unwrap_or(&silent);
     let url = crate::bucket::put_template(account, &work.region, bucket, &work.template, progress).await?;
     Ok(Body::Address(url))
@@ -56,7 +59,12 @@ async fn create(
 ) -> Result<(), Trouble> {
     let parameters: Vec<Parameter> = given(work)?
         .into_iter()
-        .map(|(name, value)| Parameter::builder().parameter_key(name).parameter_value(value).build())
+        .map(|(name, value)| {
+            Parameter::builder()
+                .parameter_key(name)
+                .parameter_value(value)
+                .build()
+        })
         .collect();
     patiently(progress, || async {
         let mut call = client
@@ -91,20 +99,38 @@ enum Ready {
     Refused(String),
 }
 
-async fn describe_set(client: &Client, stack: &str, name: &str, progress: Option<&Progress>) -> Result<DescribeChangeSetOutput, Trouble> {
+async fn describe_set(
+    client: &Client,
+    stack: &str,
+    name: &str,
+    progress: Option<&Progress>,
+) -> Result<DescribeChangeSetOutput, Trouble> {
     patiently(progress, || async {
-        Ok(client.describe_change_set().stack_name(stack).change_set_name(name).include_property_values(true).send().await?)
+        Ok(client
+            .describe_change_set()
+            .stack_name(stack)
+            .change_set_name(name)
+            .include_property_values(true)
+            .send()
+            .await?)
     })
     .await
 }
 
-async fn ready(client: &Client, stack: &str, name: &str, progress: Option<&Progress>) -> Result<Ready, Trouble> {
+async fn ready(
+    client: &Client,
+    stack: &str,
+    name: &str,
+    progress: Option<&Progress>,
+) -> Result<Ready, Trouble> {
     let mut pace = Pace::new(Duration::from_millis(200), Duration::from_secs(5));
     loop {
         let set = describe_set(client, stack, name, progress).await?;
         let reason = set.status_reason().unwrap_or_default().to_owned();
         match set.status() {
-            Some(ChangeSetStatus::CreateComplete) if set.execution_status() == Some(&ExecutionStatus::ExecuteComplete) => {
+            Some(ChangeSetStatus::CreateComplete)
+                if set.execution_status() == Some(&ExecutionStatus::ExecuteComplete) =>
+            {
                 return Ok(Ready::Executed);
             }
             Some(ChangeSetStatus::CreateComplete) => return Ok(Ready::Changes(Box::new(set))),
@@ -117,14 +143,24 @@ async fn ready(client: &Client, stack: &str, name: &str, progress: Option<&Progr
 
 /// CloudFormation reports "nothing to do" as a failed change set, told apart by its words only.
 fn says_nothing_changes(reason: &str) -> bool {
-    ["didn't contain changes", "did not contain changes", "No updates are to be performed", "no changes"]
-        .iter()
-        .any(|words| reason.contains(words))
+    [
+        "didn't contain changes",
+        "did not contain changes",
+        "No updates are to be performed",
+        "no changes",
+    ]
+    .iter()
+    .any(|words| reason.contains(words))
 }
 
 async fn delete(client: &Client, stack: &str, name: &str) -> Result<(), Trouble> {
     let deleted = patiently(None, || async {
-        client.delete_change_set().stack_name(stack).change_set_name(name).send().await?;
+        client
+            .delete_change_set()
+            .stack_name(stack)
+            .change_set_name(name)
+            .send()
+            .await?;
         Ok(())
     })
     .await;
@@ -135,7 +171,12 @@ async fn delete(client: &Client, stack: &str, name: &str) -> Result<(), Trouble>
 }
 
 /// Whether a change set of this name waits on the stack.
-pub(super) async fn is_there(client: &Client, stack: &str, name: &str, progress: &Progress) -> Result<bool, ApplyError> {
+pub(super) async fn is_there(
+    client: &Client,
+    stack: &str,
+    name: &str,
+    progress: &Progress,
+) -> Result<bool, ApplyError> {
     match describe_set(client, stack, name, Some(progress)).await {
         Ok(set) => Ok(set.status() != Some(&ChangeSetStatus::Failed)),
         Err(Trouble::NotFound(_)) => Ok(false),
@@ -149,7 +190,11 @@ pub(super) async fn was_executed(client: &Client, stack: &str, name: &str, progr
     match describe_set(client, stack, name, Some(progress)).await {
         Ok(set) => matches!(
             set.execution_status(),
-            Some(ExecutionStatus::ExecuteComplete | ExecutionStatus::ExecuteFailed | ExecutionStatus::ExecuteInProgress)
+            Some(
+                ExecutionStatus::ExecuteComplete
+                    | ExecutionStatus::ExecuteFailed
+                    | ExecutionStatus::ExecuteInProgress
+            )
         ),
         Err(_) => false,
     }
@@ -162,7 +207,9 @@ pub(super) async fn preview(
     step: &Step,
     work: &StackWork,
 ) -> Result<Vec<Change>, Trouble> {
-    let Some(stack) = describe(client, &work.name, None).await? else { return Ok(Vec::new()) };
+    let Some(stack) = describe(client, &work.name, None).await? else {
+        return Ok(Vec::new());
+    };
     let mut changes = Vec::new();
     if stack.enable_termination_protection().unwrap_or(false) != work.termination_protection {
         changes.push(Change {
@@ -206,7 +253,10 @@ pub(super) async fn preview(
         }
         Ready::Nothing | Ready::Executed => {}
         Ready::Refused(reason) => {
-            return Err(Trouble::Other { code: "ChangeSetFailed".to_owned(), message: reason });
+            return Err(Trouble::Other {
+                code: "ChangeSetFailed".to_owned(),
+                message: reason,
+            });
         }
     }
     Ok(changes)
@@ -214,16 +264,31 @@ pub(super) async fn preview(
 
 /// Whether the stack was made of just this template, these parameters and these tags. A hidden
 /// parameter cannot be compared here; CloudFormation can, in a change set.
-async fn is_up_to_date(client: &Client, step: &Step, work: &StackWork, stack: &Stack) -> Result<bool, Trouble> {
-    if work.interface.parameters.values().any(|parameter| parameter.no_echo) {
+async fn is_up_to_date(
+    client: &Client,
+    step: &Step,
+    work: &StackWork,
+    stack: &Stack,
+) -> Result<bool, Trouble> {
+    if work
+        .interface
+        .parameters
+        .values()
+        .any(|parameter| parameter.no_echo)
+    {
         return Ok(false);
     }
     let wanted_tags = step.tags();
     let same_tags = tags(stack).len() == wanted_tags.len()
-        && tags(stack).iter().all(|(key, value)| wanted_tags.get(*key).is_some_and(|wanted| wanted == value));
+        && tags(stack)
+            .iter()
+            .all(|(key, value)| wanted_tags.get(*key).is_some_and(|wanted| wanted == value));
     let given = given(work)?;
     let same_parameters = work.interface.parameters.iter().all(|(name, declared)| {
-        let now = stack.parameters().iter().find(|one| one.parameter_key() == Some(name));
+        let now = stack
+            .parameters()
+            .iter()
+            .find(|one| one.parameter_key() == Some(name));
         let wanted = given.get(name.as_str()).copied().or(declared.default.as_deref());
         now.and_then(|now| now.parameter_value()) == wanted
     });
@@ -231,7 +296,12 @@ async fn is_up_to_date(client: &Client, step: &Step, work: &StackWork, stack: &S
         return Ok(false);
     }
     let template = patiently(None, || async {
-        Ok(client.get_template().stack_name(&work.name).template_stage(TemplateStage::Original).send().await?)
+        Ok(client
+            .get_template()
+            .stack_name(&work.name)
+            .template_stage(TemplateStage::Original)
+            .send()
+            .await?)
     })
     .await?;
     Ok(template.template_body() == Some(work.template.as_str()))
@@ -284,17 +354,27 @@ pub(super) async fn carry_out(
     progress: &Progress,
 ) -> Result<bool, ApplyError> {
     let name = work.name.as_str();
-    let doing = format!("{} the stack `{name}`", if before.is_some() { "updating" } else { "creating" });
+    let doing = format!(
+        "{} the stack `{name}`",
+        if before.is_some() { "updating" } else { "creating" }
+    );
     let failing = |trouble: Trouble| trouble.failing(&doing);
     progress.say("making a change set");
-    let kind = if before.is_some() { ChangeSetType::Update } else { ChangeSetType::Create };
+    let kind = if before.is_some() {
+        ChangeSetType::Update
+    } else {
+        ChangeSetType::Create
+    };
     let body = body(account, work, Some(progress)).await.map_err(failing)?;
     match create(client, step, work, &body, kind, &intent.token, Some(progress)).await {
         // Made before a crash: it is looked at below like a new one.
         Err(trouble) if trouble.is_code("AlreadyExists") => {}
         made => made.map_err(failing)?,
     }
-    let set = match ready(client, name, &intent.token, Some(progress)).await.map_err(failing)? {
+    let set = match ready(client, name, &intent.token, Some(progress))
+        .await
+        .map_err(failing)?
+    {
         Ready::Nothing => {
             delete(client, name, &intent.token).await.map_err(failing)?;
             return Ok(false);
@@ -310,18 +390,21 @@ pub(super) async fn carry_out(
                 });
                 deleted.await.map_err(failing)?;
             }
-            return Err(Failure::new(format!("CloudFormation refuses the change set for `{name}`: {reason}"))
-                .way_out("mend the template or the inputs it names; nothing was changed")
-                .into());
+            return Err(Failure::new(format!(
+                "CloudFormation refuses the change set for `{name}`: {reason}"
+            ))
+            .way_out("mend the template or the inputs it names; nothing was changed")
+            .into());
         }
         Ready::Changes(set) => set,
     };
     let id = set.stack_id().unwrap_or(name).to_owned();
+    let change_set = set.change_set_id().unwrap_or(&intent.token);
     let executed = patiently(Some(progress), || async {
         client
             .execute_change_set()
-            .stack_name(&id)
-            .change_set_name(&intent.token)
+            .stack_name(name)
+            .change_set_name(change_set)
             .client_request_token(&intent.token)
             .send()
             .await?;
@@ -331,7 +414,8 @@ pub(super) async fn carry_out(
     match executed {
         Ok(()) => {}
         // The answer to an earlier try was lost: it is being executed.
-        Err(trouble) if trouble.is_code("InvalidChangeSetStatus") || trouble.is_code("TokenAlreadyExists") => {}
+        Err(trouble)
+            if trouble.is_code("InvalidChangeSetStatus") || trouble.is_code("TokenAlreadyExists") => {}
         Err(trouble) => return Err(failing(trouble)),
     }
     let ended = wait::settled(client, name, &id, set.changes().len(), progress).await?;

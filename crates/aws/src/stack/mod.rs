@@ -14,7 +14,9 @@ use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::types::{Stack, StackStatus, Tag};
 use landfall_model::StepId;
 use landfall_model::definition::StepKind;
-use landfall_model::provider::{Applied, Change, Failure, Observed, Outcome, Outputs, Owned, Removed, Standing};
+use landfall_model::provider::{
+    Applied, Change, Failure, Observed, Outcome, Outputs, Owned, Removed, Standing,
+};
 use landfall_model::work::{Known, StackWork, Step, TAG_COMPONENT, TAG_PLATFORM, TAG_STEP, Work};
 use landfall_runner::{ApplyError, Intent, ObserveError, Progress, Provider};
 use serde_json::{Value, json};
@@ -46,11 +48,15 @@ fn meaning(status: &StackStatus) -> Meaning {
         | StackStatus::ImportComplete
         | StackStatus::ImportRollbackComplete => Meaning::Well,
         StackStatus::DeleteComplete => Meaning::Gone,
-        StackStatus::ReviewInProgress => Meaning::Leftover("a change set was made and never executed; it holds nothing"),
-        StackStatus::RollbackComplete => Meaning::Leftover("its creation failed and was rolled back; it holds nothing"),
-        StackStatus::RollbackFailed | StackStatus::CreateFailed => {
-            Meaning::Leftover("its creation failed and could not be rolled back; what is left of it is deleted")
+        StackStatus::ReviewInProgress => {
+            Meaning::Leftover("a change set was made and never executed; it holds nothing")
         }
+        StackStatus::RollbackComplete => {
+            Meaning::Leftover("its creation failed and was rolled back; it holds nothing")
+        }
+        StackStatus::RollbackFailed | StackStatus::CreateFailed => Meaning::Leftover(
+            "its creation failed and could not be rolled back; what is left of it is deleted",
+        ),
         StackStatus::DeleteFailed => Meaning::Leftover("its deletion failed; what is left of it is deleted"),
         StackStatus::UpdateRollbackFailed => {
             Meaning::Stuck("an update failed and its rollback too; the rollback is continued first")
@@ -67,14 +73,23 @@ fn status(stack: &Stack) -> &StackStatus {
 }
 
 fn tags(stack: &Stack) -> BTreeMap<&str, &str> {
-    stack.tags().iter().filter_map(|tag| Some((tag.key()?, tag.value()?))).collect()
+    stack
+        .tags()
+        .iter()
+        .filter_map(|tag| Some((tag.key()?, tag.value()?)))
+        .collect()
 }
 
 fn stack_outputs(stack: &Stack) -> Outputs {
     stack
         .outputs()
         .iter()
-        .filter_map(|output| Some((output.output_key()?.to_owned(), Value::from(output.output_value()?))))
+        .filter_map(|output| {
+            Some((
+                output.output_key()?.to_owned(),
+                Value::from(output.output_value()?),
+            ))
+        })
         .collect()
 }
 
@@ -115,13 +130,25 @@ fn work(step: &Step) -> &StackWork {
 }
 
 /// Finds a stack by name or id.
-async fn describe(client: &Client, name: &str, progress: Option<&Progress>) -> Result<Option<Stack>, Trouble> {
+async fn describe(
+    client: &Client,
+    name: &str,
+    progress: Option<&Progress>,
+) -> Result<Option<Stack>, Trouble> {
     let found = patiently(progress, || async {
-        Ok(client.describe_stacks().stack_name(name).send().await?.stacks.unwrap_or_default())
+        Ok(client
+            .describe_stacks()
+            .stack_name(name)
+            .send()
+            .await?
+            .stacks
+            .unwrap_or_default())
     })
     .await;
     match found {
-        Ok(stacks) => Ok(stacks.into_iter().find(|stack| !matches!(meaning(status(stack)), Meaning::Gone))),
+        Ok(stacks) => Ok(stacks
+            .into_iter()
+            .find(|stack| !matches!(meaning(status(stack)), Meaning::Gone))),
         Err(Trouble::NotFound(_)) => Ok(None),
         Err(trouble) => Err(trouble),
     }
@@ -140,8 +167,14 @@ impl Stacks {
             (None, Meaning::Gone) => Standing::Absent,
             (None, Meaning::Well) => Standing::Present { state: state.clone() },
             (None, Meaning::Busy) => Standing::Busy { state: state.clone() },
-            (None, Meaning::Leftover(why)) => Standing::Leftover { state: state.clone(), why: why.to_owned() },
-            (None, Meaning::Stuck(why)) => Standing::Stuck { state: state.clone(), why: why.to_owned() },
+            (None, Meaning::Leftover(why)) => Standing::Leftover {
+                state: state.clone(),
+                why: why.to_owned(),
+            },
+            (None, Meaning::Stuck(why)) => Standing::Stuck {
+                state: state.clone(),
+                why: why.to_owned(),
+            },
         };
         let touched = stack.last_updated_time().or(stack.creation_time());
         let touched = touched.map(ToString::to_string).unwrap_or_default();
@@ -156,15 +189,24 @@ impl Stacks {
 
     /// What someone else made and we use as it stands, when the step allows for that.
     async fn found(&self, step: &Step, work: &StackWork) -> Result<Option<Observed>, Trouble> {
-        let Some(existing) = &work.existing else { return Ok(None) };
+        let Some(existing) = &work.existing else {
+            return Ok(None);
+        };
         let provider = &existing.oidc_provider;
         Ok(match existing::oidc_provider(&self.account, provider).await? {
             Found::Nothing => None,
             Found::Usable { arn } => Some(Observed {
                 standing: Standing::Found {
-                    what: format!("the identity provider for {} that the account already has", provider.url),
+                    what: format!(
+                        "the identity provider for {} that the account already has",
+                        provider.url
+                    ),
                 },
-                outputs: existing.outputs.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect(),
+                outputs: existing
+                    .outputs
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.as_str().into()))
+                    .collect(),
                 fingerprint: format!("FOUND@@{arn}"),
                 owned: Some(Owned {
                     step: step.id.clone(),
@@ -193,7 +235,10 @@ impl Stacks {
 
     /// The tags a step's stack carries, in CloudFormation's type.
     fn tags(step: &Step) -> Vec<Tag> {
-        step.tags().into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+        step.tags()
+            .into_iter()
+            .map(|(key, value)| Tag::builder().key(key).value(value).build())
+            .collect()
     }
 
     /// Waits out, clears away or frees whatever stands in the way of a change. Returns the stack to
@@ -208,7 +253,9 @@ impl Stacks {
         let work = work(step);
         let doing = format!("looking at the stack `{}`", work.name);
         loop {
-            let stack = describe(client, &work.name, Some(progress)).await.map_err(|trouble| trouble.failing(&doing))?;
+            let stack = describe(client, &work.name, Some(progress))
+                .await
+                .map_err(|trouble| trouble.failing(&doing))?;
             let Some(stack) = stack else { return Ok(None) };
             if let Some(why) = foreign(&stack, &step.facts.name) {
                 return Err(Failure::new(why).into());
@@ -231,7 +278,9 @@ impl Stacks {
                 }
                 Meaning::Busy => {
                     progress.say(format!("{}: waiting for that to end", status(&stack).as_str()));
-                    let ended = wait::settled(client, &work.name, &id, work.interface.resources.len(), progress).await?;
+                    let ended =
+                        wait::settled(client, &work.name, &id, work.interface.resources.len(), progress)
+                            .await?;
                     // Our own operation, seen again after a crash: its failure is this step's failure.
                     let ours = change_set::was_executed(client, &id, &intent.token, progress).await;
                     if let (Some(failure), true) = (ended.failure, ours) {
@@ -247,7 +296,13 @@ impl Stacks {
     }
 
     /// Continues a failed rollback, or rolls back an update that was left where it stood.
-    async fn free(&self, client: &Client, stack: &Stack, id: &str, progress: &Progress) -> Result<(), ApplyError> {
+    async fn free(
+        &self,
+        client: &Client,
+        stack: &Stack,
+        id: &str,
+        progress: &Progress,
+    ) -> Result<(), ApplyError> {
         let name = stack.stack_name().unwrap_or_default();
         let result = patiently(Some(progress), || async {
             if *status(stack) == StackStatus::UpdateRollbackFailed {
@@ -264,7 +319,10 @@ impl Stacks {
             return Ok(());
         }
         let mut failure = ended.failure.unwrap_or_else(|| {
-            Failure::new(format!("the stack `{name}` is {} and its rollback cannot be continued", ended.status.as_str()))
+            Failure::new(format!(
+                "the stack `{name}` is {} and its rollback cannot be continued",
+                ended.status.as_str()
+            ))
         });
         failure.way_out = Some(format!(
             "mend the resource that is named, or skip it with `aws cloudformation continue-update-rollback --stack-name {name} \
@@ -320,15 +378,21 @@ impl Stacks {
     ) -> Result<(), ApplyError> {
         for logical in buckets {
             let found = patiently(Some(progress), || async {
-                Ok(client.describe_stack_resource().stack_name(id).logical_resource_id(logical).send().await?)
+                Ok(client
+                    .describe_stack_resource()
+                    .stack_name(id)
+                    .logical_resource_id(logical)
+                    .send()
+                    .await?)
             })
             .await;
             let bucket = match found {
                 Err(Trouble::NotFound(_)) => continue,
                 Err(trouble) => return Err(trouble.failing(&format!("looking for the bucket `{logical}`"))),
-                Ok(found) => {
-                    found.stack_resource_detail.and_then(|detail| detail.physical_resource_id).unwrap_or_default()
-                }
+                Ok(found) => found
+                    .stack_resource_detail
+                    .and_then(|detail| detail.physical_resource_id)
+                    .unwrap_or_default(),
             };
             if !bucket.is_empty() {
                 progress.say(format!("emptying the bucket {bucket}"));
@@ -366,9 +430,12 @@ impl Provider for Stacks {
     async fn observe(&self, step: &Step) -> Result<Observed, ObserveError> {
         let work = work(step);
         let client = self.account.cloudformation(&work.region);
-        let looking = |trouble: Trouble| trouble.observing(&format!("could not look at the stack `{}`", work.name));
+        let looking =
+            |trouble: Trouble| trouble.observing(&format!("could not look at the stack `{}`", work.name));
         let stack = describe(&client, &work.name, None).await.map_err(looking)?;
-        let observed = stack.as_ref().map_or_else(Observed::absent, |stack| Self::observed(step, work, stack));
+        let observed = stack
+            .as_ref()
+            .map_or_else(Observed::absent, |stack| Self::observed(step, work, stack));
         if matches!(observed.standing, Standing::Absent | Standing::Leftover { .. })
             && let Some(found) = self.found(step, work).await.map_err(looking)?
         {
@@ -382,7 +449,12 @@ impl Provider for Stacks {
         let client = self.account.cloudformation(&work.region);
         change_set::preview(&self.account, &client, step, work)
             .await
-            .map_err(|trouble| trouble.observing(&format!("could not ask what would change in the stack `{}`", work.name)))
+            .map_err(|trouble| {
+                trouble.observing(&format!(
+                    "could not ask what would change in the stack `{}`",
+                    work.name
+                ))
+            })
     }
 
     async fn owned(&self, platform: &str) -> Result<Vec<Owned>, ObserveError> {
@@ -400,7 +472,8 @@ impl Provider for Stacks {
             for stack in page.stacks() {
                 let tags = tags(stack);
                 if let (true, Some(component), Some(step)) = (
-                    tags.get(TAG_PLATFORM) == Some(&platform) && !matches!(meaning(status(stack)), Meaning::Gone),
+                    tags.get(TAG_PLATFORM) == Some(&platform)
+                        && !matches!(meaning(status(stack)), Meaning::Gone),
                     tags.get(TAG_COMPONENT),
                     tags.get(TAG_STEP),
                 ) {
@@ -429,24 +502,52 @@ impl Provider for Stacks {
         let name = work.name.as_str();
         let before = self.make_way(&client, step, intent, progress).await?;
         if before.is_none() {
-            let found = self.found(step, work).await.map_err(|trouble| trouble.failing("looking for what exists"))?;
+            let found = self
+                .found(step, work)
+                .await
+                .map_err(|trouble| trouble.failing("looking for what exists"))?;
             match found {
-                Some(Observed { standing: Standing::Foreign { why }, .. }) => return Err(Failure::new(why).into()),
-                Some(Observed { standing: Standing::Found { what }, outputs, owned, .. }) => {
+                Some(Observed {
+                    standing: Standing::Foreign { why },
+                    ..
+                }) => return Err(Failure::new(why).into()),
+                Some(Observed {
+                    standing: Standing::Found { what },
+                    outputs,
+                    owned,
+                    ..
+                }) => {
                     let notes = vec![format!("uses {what}; destroy leaves it in place")];
-                    return Ok(Applied { outcome: Outcome::Adopted, outputs, owned, notes });
+                    return Ok(Applied {
+                        outcome: Outcome::Adopted,
+                        outputs,
+                        owned,
+                        notes,
+                    });
                 }
                 _ => {}
             }
         }
-        let changed = change_set::carry_out(&self.account, &client, step, work, before.as_ref(), intent, progress).await?;
+        let changed = change_set::carry_out(
+            &self.account,
+            &client,
+            step,
+            work,
+            before.as_ref(),
+            intent,
+            progress,
+        )
+        .await?;
         let stack = describe(&client, name, Some(progress))
             .await
             .map_err(|trouble| trouble.failing(&format!("reading the outputs of `{name}`")))?
-            .ok_or_else(|| ApplyError::failed(format!("the stack `{name}` is gone right after it was made")))?;
+            .ok_or_else(|| {
+                ApplyError::failed(format!("the stack `{name}` is gone right after it was made"))
+            })?;
         let protected = stack.enable_termination_protection().unwrap_or(false);
         if protected != work.termination_protection {
-            self.protect(&client, name, work.termination_protection, progress).await?;
+            self.protect(&client, name, work.termination_protection, progress)
+                .await?;
         }
         let outcome = match (before, changed) {
             (None, _) => Outcome::Created,
@@ -462,7 +563,12 @@ impl Provider for Stacks {
         })
     }
 
-    async fn remove(&self, owned: &Owned, _intent: &Intent, progress: &Progress) -> Result<Removed, ApplyError> {
+    async fn remove(
+        &self,
+        owned: &Owned,
+        _intent: &Intent,
+        progress: &Progress,
+    ) -> Result<Removed, ApplyError> {
         let name = owned.address["name"].as_str().unwrap_or_default();
         let region = owned.address["region"].as_str().unwrap_or(self.account.region());
         let client = self.account.cloudformation(region);
@@ -472,9 +578,11 @@ impl Provider for Stacks {
         };
         let id = stack.stack_id().unwrap_or(name).to_owned();
         if !tags(&stack).contains_key(TAG_PLATFORM) && *status(&stack) != StackStatus::ReviewInProgress {
-            return Err(Failure::new(format!("the stack `{name}` no longer carries this platform's tags"))
-                .way_out("someone took it over or made it anew; delete it by hand if it is to go")
-                .into());
+            return Err(Failure::new(format!(
+                "the stack `{name}` no longer carries this platform's tags"
+            ))
+            .way_out("someone took it over or made it anew; delete it by hand if it is to go")
+            .into());
         }
         if matches!(meaning(status(&stack)), Meaning::Busy) {
             progress.say(format!("{}: waiting for that to end", status(&stack).as_str()));
@@ -494,7 +602,8 @@ impl Provider for Stacks {
             .filter_map(Value::as_str)
             .map(str::to_owned)
             .collect();
-        self.empty_buckets(&client, region, &id, &buckets, progress).await?;
+        self.empty_buckets(&client, region, &id, &buckets, progress)
+            .await?;
         let kept = self.delete_and_wait(&client, name, &id, progress).await?;
         Ok(Removed { kept })
     }

@@ -33,7 +33,12 @@ pub(super) async fn settled(
 }
 
 /// Waits until a stack that is being deleted is gone, or its deletion has failed.
-pub(super) async fn gone(client: &Client, name: &str, id: &str, progress: &Progress) -> Result<Ended, ApplyError> {
+pub(super) async fn gone(
+    client: &Client,
+    name: &str,
+    id: &str,
+    progress: &Progress,
+) -> Result<Ended, ApplyError> {
     watch(client, name, id, 0, progress).await
 }
 
@@ -66,7 +71,10 @@ async fn watch(
 
 /// The status of a stack, which by its id is found even after it is gone.
 async fn status_of(client: &Client, id: &str, progress: &Progress) -> Result<StackStatus, Trouble> {
-    let found = patiently(Some(progress), || async { Ok(client.describe_stacks().stack_name(id).send().await?) }).await;
+    let found = patiently(Some(progress), || async {
+        Ok(client.describe_stacks().stack_name(id).send().await?)
+    })
+    .await;
     match found {
         Ok(found) => Ok(found
             .stacks()
@@ -95,7 +103,10 @@ async fn operation(client: &Client, id: &str, progress: &Progress) -> Result<Vec
     let mut next = None;
     loop {
         let page = patiently(Some(progress), || {
-            let call = client.describe_stack_events().stack_name(id).set_next_token(next.clone());
+            let call = client
+                .describe_stack_events()
+                .stack_name(id)
+                .set_next_token(next.clone());
             async { Ok(call.send().await?) }
         })
         .await;
@@ -129,7 +140,11 @@ fn begins_operation(event: &StackEvent, id: &str) -> bool {
     is_of_stack(event, id)
         && matches!(
             event.resource_status(),
-            Some(ResourceStatus::CreateInProgress | ResourceStatus::UpdateInProgress | ResourceStatus::DeleteInProgress)
+            Some(
+                ResourceStatus::CreateInProgress
+                    | ResourceStatus::UpdateInProgress
+                    | ResourceStatus::DeleteInProgress
+            )
         )
 }
 
@@ -146,7 +161,9 @@ fn tell(events: &[StackEvent], id: &str, resources: usize, told: &mut BTreeSet<S
         .collect();
     let all: BTreeSet<&str> = parts.filter_map(|event| event.logical_resource_id()).collect();
     for event in events {
-        let Some(event_id) = event.event_id() else { continue };
+        let Some(event_id) = event.event_id() else {
+            continue;
+        };
         if is_of_stack(event, id) || !told.insert(event_id.to_owned()) {
             continue;
         }
@@ -195,11 +212,18 @@ fn failure(name: &str, status: &StackStatus, events: &[StackEvent]) -> Failure {
         resource: event.logical_resource_id().unwrap_or_default().to_owned(),
         kind: event.resource_type().unwrap_or_default().to_owned(),
         state: state(event).to_owned(),
-        reason: event.resource_status_reason().unwrap_or("CloudFormation gave no reason").to_owned(),
+        reason: event
+            .resource_status_reason()
+            .unwrap_or("CloudFormation gave no reason")
+            .to_owned(),
         at: event.timestamp().map(ToString::to_string).unwrap_or_default(),
     });
     let way_out = cause.as_ref().map(|cause| way_out(&cause.reason));
-    Failure { summary: format!("the stack `{name}` ended as {}", status.as_str()), cause, way_out }
+    Failure {
+        summary: format!("the stack `{name}` ended as {}", status.as_str()),
+        cause,
+        way_out,
+    }
 }
 
 /// The next thing to do, for the reasons that are seen most.
@@ -207,7 +231,10 @@ fn way_out(reason: &str) -> String {
     let reason = reason.to_lowercase();
     let advice = if reason.contains("already exist") {
         "something of this name exists outside the stack: remove or rename it"
-    } else if reason.contains("not authorized") || reason.contains("accessdenied") || reason.contains("access denied") {
+    } else if reason.contains("not authorized")
+        || reason.contains("accessdenied")
+        || reason.contains("access denied")
+    {
         "give the role the permission that the reason names"
     } else if reason.contains("limit") || reason.contains("quota") || reason.contains("exceeded") {
         "ask for a higher quota in Service Quotas, or remove what is no longer needed"

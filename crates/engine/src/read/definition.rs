@@ -138,6 +138,7 @@ fn inputs(root: &Node, compiler: &Compiler, found: &mut Diagnostics) -> IndexMap
         let shape = match Shape::new(Value::Object(schema)) {
             Ok(shape) => shape,
             Err(why) => {
+                let why = wrong_type(&entry.node).unwrap_or(why);
                 found.push(
                     Diagnostic::error(
                         format!("the input `{}` is not a valid JSON Schema", entry.key),
@@ -166,6 +167,18 @@ fn inputs(root: &Node, compiler: &Compiler, found: &mut Diagnostics) -> IndexMap
         );
     }
     inputs
+}
+
+/// The most common mistake in a schema, in words of its own.
+fn wrong_type(schema: &Node) -> Option<String> {
+    const TYPES: [&str; 7] = [
+        "string", "integer", "number", "boolean", "array", "object", "null",
+    ];
+    let kind = schema.get("type")?.text().filter(|kind| !TYPES.contains(kind))?;
+    Some(format!(
+        "there is no type `{kind}`; {}",
+        suggest::help(kind, TYPES, "types")
+    ))
 }
 
 struct StepReader<'a> {

@@ -299,7 +299,8 @@ impl Reading<'_> {
                     .components
                     .get(name)
                     .and_then(|component| component.inputs.get(input));
-                if !written.is_some_and(contains_expression) {
+                let wrong_already = self.found.0.iter().any(|known| known.labels[0].0 == place.span);
+                if wrong_already || !written.is_some_and(contains_expression) {
                     continue;
                 }
                 match evaluator.input(name, input) {

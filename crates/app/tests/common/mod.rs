@@ -1,0 +1,191 @@
+//! A folder with a platform, and `landfall` run in it as its users would.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use landfall_testkit::emulator::Emulator;
+
+/// The account that tests bootstrap. Emulators keep accounts apart by it.
+pub const ACCOUNT: &str = "111122223333";
+
+/// One folder, one account, one address.
+pub struct Session {
+    pub folder: tempfile::TempDir,
+    pub url: String,
+    pub account: &'static str,
+}
+
+/// What a command answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: Option<i32>,
+    pub text: String,
+}
+
+impl Session {
+    pub fn new(url: &str, platform: &str) -> Session {
+        let session = Session {
+            folder: tempfile::tempdir().unwrap(),
+            url: url.to_owned(),
+            account: ACCOUNT,
+        };
+        session.write("platform.yaml", platform);
+        session
+    }
+
+    /// A session with one component of its own, whose steps are given.
+    pub fn with_component(url: &str, steps: &str, templates: &[(&str, &str)]) -> Session {
+        let session = Session::new(url, &platform("    demo: { uses: demo }\n"));
+        session.component(steps);
+        for (name, text) in templates {
+            session.write(&format!("components/demo/{name}"), text);
+        }
+        session
+    }
+
+    pub fn component(&self, steps: &str) {
+        let text = format!(
+            "apiVersion: landfall.dev/v1\nkind: Component\nmetadata: {{ name: demo }}\nspec:\n  steps:\n{steps}"
+        );
+        self.write("components/demo/component.yaml", &text);
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.path(path)).unwrap()
+    }
+
+    /// Puts one text for another in the platform file.
+    pub fn edit(&self, from: &str, to: &str) {
+        let text = self.read("platform.yaml");
+        assert!(text.contains(from), "{from} is in the platform file");
+        self.write("platform.yaml", &text.replace(from, to));
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_remove("AWS_PROFILE")
+            .envs(Emulator::environment(&self.url, self.account))
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Answer {
+        let output = self.command(arguments).output().unwrap();
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Answer {
+            code: output.status.code(),
+            text,
+        }
+    }
+
+    /// Runs a command that must succeed.
+    pub fn well(&self, arguments: &[&str]) -> String {
+        let answer = self.run(arguments);
+        assert_eq!(answer.code, Some(0), "landfall {arguments:?}:\n{}", answer.text);
+        answer.text
+    }
+
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Everything below `.landfall`, to look for what must not be there.
+    pub fn records(&self) -> String {
+        let mut text = String::new();
+        collect(&self.path(".landfall"), &mut text);
+        text
+    }
+
+    /// The records of the last run.
+    pub fn journal(&self) -> Vec<serde_json::Value> {
+        let mut runs: Vec<PathBuf> = std::fs::read_dir(self.path(".landfall/runs"))
+            .unwrap()
+            .map(|run| run.unwrap().path())
+            .collect();
+        runs.sort();
+        let text = std::fs::read_to_string(runs.last().unwrap().join("journal.jsonl")).unwrap();
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+}
+
+fn collect(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, text);
+        } else {
+            text.push_str(&std::fs::read_to_string(path).unwrap_or_default());
+        }
+    }
+}
+
+/// A platform file with these components.
+pub fn platform(components: &str) -> String {
+    format!(
+        "apiVersion: landfall.dev/v1\nkind: Platform\nmetadata:\n  name: acme\nspec:\n  region: us-east-1\n  \
+         account: \"{ACCOUNT}\"\n  components:\n{components}"
+    )
+}
+
+/// The account bootstrap, as its document has it, with more inputs when given.
+pub fn bootstrap(more: &str) -> String {
+    platform(&format!(
+        "    bootstrap:\n      uses: account-bootstrap\n      with:\n        repository: acme/live\n        \
+         portalPrincipalArn: arn:aws:iam::444455556666:role/portal\n        owner: group:default/platform\n{more}"
+    ))
+}
+
+/// Takes out what differs from run to run: times, durations, ids.
+pub fn steady(text: &str) -> String {
+    text.lines().map(steady_line).collect::<Vec<_>>().join("\n")
+}
+
+fn steady_line(line: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut parts = line.split(' ').peekable();
+    while let Some(word) = parts.next() {
+        let next = parts
+            .peek()
+            .map(|next| next.trim_end_matches(['.', ',', ')', ':']))
+            .unwrap_or_default();
+        let is_number = word.parse::<f64>().is_ok();
+        if is_number && matches!(next, "ms" | "s" | "min") {
+            words.push("N".to_owned());
+        } else if word.len() > 18 && word.starts_with("20") && word.contains('T') && word.contains(':') {
+            words.push("TIME".to_owned());
+        } else if word.len() == 21 && word.starts_with("20") && word.as_bytes()[14] == b'-' {
+            words.push("RUN".to_owned());
+        } else {
+            words.push(word.to_owned());
+        }
+    }
+    // Minutes or milliseconds: a slow machine must not make another text.
+    words
+        .join(" ")
+        .replace("N min N s", "N ms")
+        .replace("N s", "N ms")
+}

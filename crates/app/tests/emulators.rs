@@ -1,0 +1,428 @@
+//! The main job against emulators we did not write. What was made is asked of the services themselves,
+//! through boto3, never of the stack's status.
+
+mod common;
+
+use std::process::Command;
+
+use common::{ACCOUNT, Session, bootstrap, platform};
+use landfall_testkit::emulator::Emulator;
+use landfall_testkit::{note, program, skip, tools_or_skip};
+
+const PROVIDER: &str = "\
+client('iam').create_open_id_connect_provider(Url='https://token.actions.githubusercontent.com', ClientIDList=['sts.amazonaws.com'])
+";
+
+/// Everything of an account that the bootstrap could leave behind.
+const LEFT: &str = "\
+iam = client('iam')
+print(json.dumps({
+    'roles': sorted(r['RoleName'] for r in iam.list_roles()['Roles'] if 'acme' in r['RoleName']),
+    'policies': sorted(p['PolicyName'] for p in iam.list_policies(Scope='Local')['Policies']),
+    'providers': [p['Arn'] for p in iam.list_open_id_connect_providers()['OpenIDConnectProviderList']],
+    'buckets': [b['Name'] for b in client('s3').list_buckets()['Buckets']],
+    'tables': client('dynamodb').list_tables()['TableNames'],
+    'stacks': [s['StackName'] for s in client('cloudformation').describe_stacks()['Stacks'] if s['StackStatus'] != 'DELETE_COMPLETE'],
+}, indent=1))
+";
+
+#[test]
+fn an_account_is_bootstrapped_changed_and_taken_back() {
+    let tools = tools_or_skip!("an_account_is_bootstrapped_changed_and_taken_back");
+    let aws = Emulator::ministack(&tools);
+    aws.ask(ACCOUNT, PROVIDER);
+    let session = Session::new(&aws.url, &bootstrap(""));
+
+    let plan = session.run(&["plan", "--detailed-exitcode"]);
+    assert_eq!(plan.code, Some(3), "{}", plan.text);
+    insta::assert_snapshot!("bootstrap_plan", plan.text);
+    session.well(&["apply", "--yes"]);
+
+    // As IAM and S3 tell it.
+    insta::assert_snapshot!("bootstrap_made", aws.ask(ACCOUNT, "\
+iam, s3 = client('iam'), client('s3')
+trust = lambda role: iam.get_role(RoleName=role)['Role']['AssumeRolePolicyDocument']['Statement']
+bucket = 'acme-tfstate-' + account + '-us-east-1'
+print(json.dumps({
+    'portal trusts': trust('acme-portal'),
+    'pipeline trusts': trust('acme-pipeline'),
+    'boundary': [p['PolicyName'] for p in iam.list_policies(Scope='Local')['Policies']],
+    'versioning': s3.get_bucket_versioning(Bucket=bucket).get('Status'),
+    'public access': s3.get_public_access_block(Bucket=bucket)['PublicAccessBlockConfiguration'],
+    'encryption': s3.get_bucket_encryption(Bucket=bucket)['ServerSideEncryptionConfiguration']['Rules'][0]['ApplyServerSideEncryptionByDefault'],
+    'policy': [s['Sid'] + ' ' + s['Effect'] for s in json.loads(s3.get_bucket_policy(Bucket=bucket)['Policy'])['Statement']],
+    'tables': client('dynamodb').list_tables()['TableNames'],
+}, indent=1))"));
+
+    let again = session.run(&["plan", "--detailed-exitcode"]);
+    assert_eq!(
+        again.code,
+        Some(0),
+        "a second plan has no changes:\n{}",
+        again.text
+    );
+    insta::assert_snapshot!("bootstrap_second_plan", again.text);
+
+    // One input changes one role.
+    session.edit("owner:", "branch: trunk\n        owner:");
+    let plan = session.well(&["plan"]);
+    insta::assert_snapshot!("bootstrap_changed_plan", plan);
+    session.well(&["apply", "--yes"]);
+    let trust = aws.ask(
+        ACCOUNT,
+        "print(client('iam').get_role(RoleName='acme-pipeline')['Role']['AssumeRolePolicyDocument'])",
+    );
+    assert!(trust.contains("repo:acme/live:ref:refs/heads/trunk"), "{trust}");
+    assert!(
+        session
+            .read("repository/.github/workflows/terraform.yml")
+            .contains("trunk")
+    );
+
+    // Another adds a table.
+    session.edit("owner:", "dynamodbLockTable: true\n        owner:");
+    session.well(&["apply", "--yes"]);
+    assert_eq!(
+        aws.ask(ACCOUNT, "print(client('dynamodb').list_tables()['TableNames'])"),
+        "['acme-tflock']"
+    );
+    assert!(
+        session
+            .read("repository/foundation/backend.tf")
+            .contains("dynamodb_table")
+    );
+    assert_eq!(session.run(&["plan", "--detailed-exitcode"]).code, Some(0));
+
+    // What a person wrote since is theirs.
+    session.write("repository/README.md", "# Ours now\n");
+    // Every version in the bucket goes with it, when asked.
+    aws.ask(ACCOUNT, "\
+s3 = client('s3')
+for body in (b'one', b'two'):
+    s3.put_object(Bucket='acme-tfstate-' + account + '-us-east-1', Key='acme/live/foundation/terraform.tfstate', Body=body)
+");
+    let kept = session.well(&["destroy", "--yes"]);
+    insta::assert_snapshot!("bootstrap_destroyed_but_retained", common::steady(&kept).replace("  … ", "    "), @"");
+    session.well(&["destroy", "--yes", "--include-retained"]);
+    insta::assert_snapshot!("bootstrap_left", aws.ask(ACCOUNT, LEFT));
+    assert_eq!(session.read("repository/README.md"), "# Ours now\n");
+    assert!(!session.path("repository/foundation").exists());
+}
+
+#[test]
+fn catalog_entries_are_accepted_by_backstage() {
+    let tools = tools_or_skip!("catalog_entries_are_accepted_by_backstage");
+    let aws = Emulator::ministack(&tools);
+    aws.ask(ACCOUNT, PROVIDER);
+    let session = Session::new(&aws.url, &bootstrap(""));
+    session.well(&["apply", "--yes"]);
+    let output = Command::new("node")
+        .current_dir(tools.join("backstage"))
+        .arg("check-entities.mjs")
+        .arg(session.path("repository/catalog-info.yaml"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    insta::assert_snapshot!(text, @"");
+}
+
+#[test]
+fn terraform_keeps_its_state_in_the_bucket() {
+    let tools = tools_or_skip!("terraform_keeps_its_state_in_the_bucket");
+    let Some(terraform) = program("terraform").or_else(|| program("tofu")) else {
+        return skip(
+            "terraform_keeps_its_state_in_the_bucket",
+            "neither terraform nor tofu is on the path",
+        );
+    };
+    let aws = Emulator::ministack(&tools);
+    aws.ask(ACCOUNT, PROVIDER);
+    let session = Session::new(&aws.url, &bootstrap(""));
+    session.well(&["apply", "--yes"]);
+    let layer = session.path("repository/foundation");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&terraform);
+        command
+            .args(arguments)
+            .current_dir(&layer)
+            .envs(Emulator::environment(&aws.url, ACCOUNT))
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_S3_USE_PATH_STYLE", "true")
+            .env("CHECKPOINT_DISABLE", "1");
+        command
+    };
+    let well = |arguments: &[&str]| {
+        let output = run(arguments).output().unwrap();
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(output.status.success(), "terraform {arguments:?}:\n{text}");
+        text
+    };
+    well(&["fmt", "-check", "-recursive", ".."]);
+    // An emulator behind one address has no bucket names in front of it.
+    well(&["init", "-input=false", "-backend-config=use_path_style=true"]);
+    well(&["apply", "-input=false", "-auto-approve"]);
+    let keys = "print([o['Key'] for o in client('s3').list_objects_v2(Bucket='acme-tfstate-' + account + '-us-east-1').get('Contents', [])])";
+    let state = aws.ask(ACCOUNT, keys);
+    assert!(
+        state.contains("foundation") && state.contains("tfstate") && !state.contains("tflock"),
+        "{state}"
+    );
+
+    // One apply holds the lock while it asks; a second is refused and told by whom.
+    std::fs::write(layer.join("slow.tf"), "resource \"terraform_data\" \"slow\" {\n  provisioner \"local-exec\" {\n    command = \"sleep 8\"\n  }\n}\n").unwrap();
+    let mut first = run(&["apply", "-input=false", "-auto-approve"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let began = std::time::Instant::now();
+    while !aws.ask(ACCOUNT, keys).contains("tflock") {
+        assert!(began.elapsed().as_secs() < 30, "the lock appears");
+    }
+    let second = run(&["apply", "-input=false", "-auto-approve", "-lock-timeout=0s"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(
+        !second.status.success() && text.contains("Error acquiring the state lock"),
+        "{text}"
+    );
+    assert!(first.wait().unwrap().success());
+    assert!(!aws.ask(ACCOUNT, keys).contains("tflock"), "the lock is gone");
+}
+
+#[test]
+fn a_type_an_emulator_lacks_stops_only_what_depends_on_it() {
+    let tools = tools_or_skip!("a_type_an_emulator_lacks_stops_only_what_depends_on_it");
+    let aws = Emulator::ministack(&tools);
+    let session = Session::new(&aws.url, &bootstrap(""));
+    let answer = session.run(&["apply", "--yes"]);
+    assert_eq!(answer.code, Some(1), "{}", answer.text);
+    note(
+        "ministack: CloudFormation refuses AWS::IAM::OIDCProvider (the account bootstrap adopts one made through IAM instead)",
+    );
+    note(
+        "ministack: ignores Role.PermissionsBoundary, Bucket.LifecycleConfiguration, Table point-in-time recovery and encryption",
+    );
+    let failed = answer.text.split("\n✗ ").last().unwrap_or_default().to_owned();
+    insta::assert_snapshot!("refused_type", common::steady(&failed));
+    let roles = aws.ask(ACCOUNT, "print(sorted(r['RoleName'] for r in client('iam').list_roles()['Roles'] if 'acme' in r['RoleName']))");
+    assert_eq!(
+        roles, "['acme-portal']",
+        "what does not need the provider was made"
+    );
+    // Another attempt finds the refused stack out of the way.
+    aws.ask(ACCOUNT, PROVIDER);
+    session.well(&["apply", "--yes"]);
+    assert_eq!(session.run(&["plan", "--detailed-exitcode"]).code, Some(0));
+}
+
+const TABLE: &str = "\
+Parameters:
+  Name: { Type: String }
+Resources:
+  Table:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      TableName: !Ref Name
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions: [{ AttributeName: id, AttributeType: S }]
+      KeySchema: [{ AttributeName: id, KeyType: HASH }]
+Outputs:
+  Name: { Value: !Ref Table }
+";
+
+#[test]
+fn moto_takes_the_same_calls() {
+    let tools = tools_or_skip!("moto_takes_the_same_calls");
+    let aws = Emulator::moto(&tools);
+    // moto knows one account by default, whatever the credentials.
+    let account = aws.ask(ACCOUNT, "print(client('sts').get_caller_identity()['Account'])");
+    let account: &'static str = account.leak();
+    let mut session = Session::new(
+        &aws.url,
+        &platform("    artifacts: { uses: artifact-bucket }\n    demo: { uses: demo }\n"),
+    );
+    session.edit(ACCOUNT, account);
+    session.account = account;
+    session.component(
+        "    - name: table\n      stack: { template: table.cfn.yaml, parameters: { Name: demo-table } }\n",
+    );
+    session.write("components/demo/table.cfn.yaml", TABLE);
+    session.well(&["apply", "--yes"]);
+    let made = aws.ask(account, "print(client('dynamodb').list_tables()['TableNames'], [b['Name'] for b in client('s3').list_buckets()['Buckets']])");
+    assert_eq!(
+        made,
+        format!("['demo-table'] ['acme-artifacts-{account}-us-east-1']")
+    );
+    let again = session.run(&["plan", "--detailed-exitcode"]);
+    assert_eq!(again.code, Some(0), "{}", again.text);
+    session.well(&["destroy", "--yes"]);
+    let left = aws.ask(
+        account,
+        "print(client('dynamodb').list_tables()['TableNames'], client('s3').list_buckets()['Buckets'])",
+    );
+    assert_eq!(left, "[] []");
+    for lack in [
+        "silently ignores AWS::IAM::OIDCProvider and AWS::S3::BucketPolicy",
+        "ignores Bucket versioning, lifecycle, public access block and ownership controls",
+        "gives no Outputs after a change set, so the account bootstrap cannot be carried out on it",
+        "leaves AWS::NoValue in lists as null, which IAM then refuses in the boundary",
+    ] {
+        note(&format!("moto: {lack}"));
+    }
+}
+
+#[test]
+fn a_broken_template_rolls_back_and_the_report_names_what_came_first() {
+    let tools = tools_or_skip!("a_broken_template_rolls_back_and_the_report_names_what_came_first");
+    let aws = Emulator::ministack(&tools);
+    let broken = "\
+Resources:
+  First: { Type: AWS::SQS::Queue, Properties: { QueueName: first } }
+  Second:
+    Type: AWS::Lambda::Permission
+    DependsOn: First
+    Properties: { FunctionName: no-such-function, Action: 'lambda:InvokeFunction', Principal: s3.amazonaws.com }
+Outputs:
+  Name: { Value: x }
+";
+    let steps = "    - name: broken\n      stack: { template: broken.cfn.yaml }\n    - name: table\n      \
+                 stack: { template: table.cfn.yaml, parameters: { Name: other } }\n    - name: after\n      \
+                 stack: { template: table.cfn.yaml, parameters: { Name: \"${steps.broken.outputs.Name}\" } }\n";
+    let session = Session::with_component(
+        &aws.url,
+        steps,
+        &[("broken.cfn.yaml", broken), ("table.cfn.yaml", TABLE)],
+    );
+    let answer = session.run(&["apply", "--yes"]);
+    assert_eq!(answer.code, Some(1), "{}", answer.text);
+    let report = answer
+        .text
+        .split("\n\n")
+        .find(|part| part.starts_with('✗'))
+        .unwrap_or_default();
+    insta::assert_snapshot!("broken_template", common::steady(report));
+    assert_eq!(aws.ask(ACCOUNT, "print(client('dynamodb').list_tables()['TableNames'], client('sqs').list_queues().get('QueueUrls'))"), "['other'] None");
+
+    // Mended, the same command clears the rolled back stack away and makes it anew.
+    let status = session.well(&["status"]);
+    assert!(status.contains("ROLLBACK_COMPLETE"), "{status}");
+    session.write("components/demo/broken.cfn.yaml", &broken.replace("AWS::Lambda::Permission", "AWS::SQS::Queue").replace("FunctionName: no-such-function, Action: 'lambda:InvokeFunction', Principal: s3.amazonaws.com", "QueueName: second"));
+    session.well(&["apply", "--yes"]);
+    assert_eq!(session.run(&["plan", "--detailed-exitcode"]).code, Some(0));
+}
+
+#[test]
+fn a_generated_secret_is_kept_and_never_written_down() {
+    let tools = tools_or_skip!("a_generated_secret_is_kept_and_never_written_down");
+    let aws = Emulator::ministack(&tools);
+    let session = Session::with_component(
+        &aws.url,
+        "    - name: key\n      secret: { description: For tests, length: 32, excludePunctuation: true, recoveryDays: 0 }\n",
+        &[],
+    );
+    let mut said = session.well(&["apply", "--yes"]);
+    let value = aws.ask(
+        ACCOUNT,
+        "print(client('secretsmanager').get_secret_value(SecretId='acme-demo-key')['SecretString'])",
+    );
+    assert_eq!(value.len(), 32);
+    said.push_str(&session.well(&["plan", "--json"]));
+    said.push_str(&session.well(&["status", "--json"]));
+    said.push_str(&session.records());
+    assert!(!said.contains(&value), "the value is nowhere to be read");
+    assert_eq!(session.run(&["plan", "--detailed-exitcode"]).code, Some(0));
+    session.well(&["apply", "--yes"]);
+    let same = aws.ask(
+        ACCOUNT,
+        "print(client('secretsmanager').get_secret_value(SecretId='acme-demo-key')['SecretString'])",
+    );
+    assert_eq!(same, value, "it is generated once");
+    session.well(&["destroy", "--yes"]);
+    assert_eq!(
+        aws.ask(
+            ACCOUNT,
+            "print(client('secretsmanager').list_secrets()['SecretList'])"
+        ),
+        "[]"
+    );
+}
+
+#[test]
+fn a_large_template_goes_through_the_artifact_bucket() {
+    let tools = tools_or_skip!("a_large_template_goes_through_the_artifact_bucket");
+    let aws = Emulator::ministack(&tools);
+    let large = format!("{TABLE}# {}\n", "x".repeat(60_000));
+    let steps = "    - name: table\n      stack: { template: table.cfn.yaml, parameters: { Name: large } }\n";
+    let session = Session::with_component(&aws.url, steps, &[("table.cfn.yaml", &large)]);
+    let answer = session.run(&["apply", "--yes"]);
+    assert!(
+        answer.code == Some(1) && answer.text.contains("give the platform an `artifactBucket`"),
+        "{}",
+        answer.text
+    );
+    session.edit("  components:\n", "  artifactBucket: \"${components.artifacts.bucketName}\"\n  components:\n    artifacts: { uses: artifact-bucket }\n");
+    let plan = session.well(&["plan"]);
+    assert!(
+        plan.contains("needs values of artifacts.bucket"),
+        "the bucket comes first:\n{plan}"
+    );
+    session.well(&["apply", "--yes"]);
+    assert_eq!(
+        aws.ask(ACCOUNT, "print(client('dynamodb').list_tables()['TableNames'])"),
+        "['large']"
+    );
+    let keys = aws.ask(ACCOUNT, "print([o['Key'] for o in client('s3').list_objects_v2(Bucket='acme-artifacts-' + account + '-us-east-1')['Contents']])");
+    assert!(keys.contains("landfall/templates/"), "{keys}");
+    assert_eq!(session.run(&["plan", "--detailed-exitcode"]).code, Some(0));
+}
+
+#[test]
+fn what_is_not_ours_is_not_touched() {
+    let tools = tools_or_skip!("what_is_not_ours_is_not_touched");
+    let aws = Emulator::ministack(&tools);
+    let steps = "    - name: table\n      stack: { template: table.cfn.yaml, parameters: { Name: ours } }\n";
+    let mut session = Session::with_component(&aws.url, steps, &[("table.cfn.yaml", TABLE)]);
+    let make = |tags: &str| {
+        format!(
+            "cf = client('cloudformation')\ncf.create_stack(StackName='acme-demo-table', TemplateBody='''{}''', Tags={tags})\n\
+             cf.get_waiter('stack_create_complete').wait(StackName='acme-demo-table', WaiterConfig={{'Delay': 1}})",
+            TABLE.replace("{ Type: String }", "{ Type: String, Default: theirs }")
+        )
+    };
+    aws.ask(ACCOUNT, &make("[]"));
+    let by_hand = session.run(&["apply", "--yes"]);
+    aws.ask(
+        ACCOUNT,
+        "client('cloudformation').delete_stack(StackName='acme-demo-table')\nimport time; time.sleep(1)",
+    );
+    aws.ask(
+        ACCOUNT,
+        &make("[{'Key': 'landfall:platform', 'Value': 'umbrella'}]"),
+    );
+    let others = session.run(&["apply", "--yes"]);
+    let destroy = session.well(&["destroy", "--yes"]);
+    session.account = "999988887777";
+    let account = session.run(&["apply", "--yes"]);
+    insta::assert_snapshot!(
+        "not_ours",
+        format!("{}\n{}\n{destroy}\n{}", by_hand.text, others.text, account.text)
+    );
+    assert_eq!(
+        (by_hand.code, others.code, account.code),
+        (Some(1), Some(1), Some(2))
+    );
+    assert_eq!(
+        aws.ask(ACCOUNT, "print(client('dynamodb').list_tables()['TableNames'])"),
+        "['theirs']"
+    );
+}

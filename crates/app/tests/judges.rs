@@ -1,0 +1,121 @@
+//! What ships, judged by tools that know AWS and Backstage better than we do.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use landfall_testkit::tools_or_skip;
+
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn templates() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for folder in std::fs::read_dir(repository().join("components")).unwrap() {
+        for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            if path.to_string_lossy().ends_with(".cfn.yaml") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    assert!(found.len() >= 8, "{found:?}");
+    found
+}
+
+fn output(command: &mut Command) -> (bool, String) {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    (output.status.success(), text)
+}
+
+#[test]
+fn cfn_lint_finds_nothing() {
+    let tools = tools_or_skip!("cfn_lint_finds_nothing");
+    let (well, text) = output(
+        Command::new(tools.join("lint/bin/cfn-lint"))
+            .args(["--include-checks", "W", "--"])
+            .args(templates()),
+    );
+    assert!(well && text.trim().is_empty(), "{text}");
+}
+
+#[test]
+fn checkov_finds_nothing_unexplained() {
+    let tools = tools_or_skip!("checkov_finds_nothing_unexplained");
+    let mut command = Command::new(tools.join("lint/bin/checkov"));
+    command.args([
+        "--framework",
+        "cloudformation",
+        "--compact",
+        "--quiet",
+        "--output",
+        "json",
+    ]);
+    for template in templates() {
+        command.arg("--file").arg(template);
+    }
+    let result = command.output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&result.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&result.stderr)));
+    let failed = report
+        .pointer("/results/failed_checks")
+        .and_then(serde_json::Value::as_array);
+    let failed: Vec<String> = failed
+        .unwrap_or_else(|| panic!("a report has results: {report}"))
+        .iter()
+        .map(|check| {
+            format!(
+                "{} {} {}",
+                check["check_id"], check["resource"], check["file_path"]
+            )
+        })
+        .collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(
+        report["summary"]["passed"].as_u64() > Some(20),
+        "{}",
+        report["summary"]
+    );
+}
+
+/// Renders a platform with every option of the bootstrap on, and one with none.
+fn rendered(folder: &Path, options: &str) -> PathBuf {
+    let text = format!(
+        "apiVersion: landfall.dev/v1\nkind: Platform\nmetadata: {{ name: acme }}\nspec:\n  region: us-east-1\n  account: \"111122223333\"\n  \
+         components:\n    artifacts: {{ uses: artifact-bucket }}\n    bootstrap:\n      uses: account-bootstrap\n      with:\n        \
+         repository: acme/live\n        portalPrincipalArn: arn:aws:iam::444455556666:role/portal\n        owner: group:default/platform\n{options}"
+    );
+    std::fs::write(folder.join("platform.yaml"), text).unwrap();
+    let (well, text) = output(
+        Command::new(env!("CARGO_BIN_EXE_landfall"))
+            .current_dir(folder)
+            .args(["render", "--to", "rendered"]),
+    );
+    assert!(well, "{text}");
+    folder.join("rendered")
+}
+
+#[test]
+fn parliament_accepts_every_policy() {
+    let tools = tools_or_skip!("parliament_accepts_every_policy");
+    let every_option = "        dynamodbLockTable: true\n        pullRequestPlans: true\n        \
+                        stateKmsKeyArn: arn:aws:kms:us-east-1:111122223333:key/11111111-2222-3333-4444-555555555555\n";
+    for options in ["", every_option] {
+        let folder = tempfile::tempdir().unwrap();
+        let rendered = rendered(folder.path(), options);
+        let (well, text) = output(
+            Command::new(tools.join("lint/bin/python"))
+                .arg(repository().join("tools/judge_policies.py"))
+                .arg(rendered),
+        );
+        assert!(well, "{text}");
+    }
+}
