@@ -1,4 +1,4 @@
-//! Writes generated files anew. A test fails when they are stale.
+//! Writes generated files anew, or checks that they are what would be written.
 
 use std::process::Command;
 
@@ -7,27 +7,43 @@ use anyhow::{Context as _, bail};
 use crate::{cargo, root, target};
 
 /// File, and the arguments of `landfall` that print it.
-pub(crate) const GENERATED: [(&str, &[&str]); 2] = [
+const GENERATED: [(&str, &[&str]); 3] = [
+    ("docs/account-bootstrap.svg", &["graph", "--platform", "blueprints/account-bootstrap/platform.yaml"]),
     ("schemas/platform.schema.json", &["schema", "platform"]),
     ("schemas/component.schema.json", &["schema", "component"]),
 ];
 
+/// Writes all of them.
 pub(crate) fn generate() -> anyhow::Result<()> {
-    cargo(&["build", "--quiet", "--package", "landfall"])?;
-    for (file, arguments) in GENERATED {
-        write(file, &landfall(arguments)?)?;
+    for (file, text) in generated()? {
+        let path = root().join(file);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(&path, text).with_context(|| format!("could not write {file}"))?;
+        println!("wrote {file}");
     }
-    write("docs/cli.md", &help()?)
+    Ok(())
 }
 
-fn write(file: &str, text: &str) -> anyhow::Result<()> {
-    let path = root().join(file);
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+/// Fails when one of them is not what would be written now.
+pub(crate) fn check() -> anyhow::Result<()> {
+    for (file, text) in generated()? {
+        if std::fs::read_to_string(root().join(file)).ok().as_deref() != Some(&text) {
+            bail!("{file} is stale; `cargo xtask generate` writes it anew");
+        }
     }
-    std::fs::write(&path, text).with_context(|| format!("could not write {file}"))?;
-    println!("wrote {file}");
+    println!("generated files are fresh.");
     Ok(())
+}
+
+fn generated() -> anyhow::Result<Vec<(&'static str, String)>> {
+    cargo(&["build", "--quiet", "--package", "landfall"])?;
+    let mut files = vec![("docs/cli.md", help()?)];
+    for (file, arguments) in GENERATED {
+        files.push((file, landfall(arguments)?));
+    }
+    Ok(files)
 }
 
 fn landfall(arguments: &[&str]) -> anyhow::Result<String> {

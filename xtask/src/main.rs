@@ -5,6 +5,7 @@
     reason = "chores report on the terminal"
 )]
 
+mod bench;
 mod generate;
 mod test;
 mod tidy;
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         "tools" => tools::install().map(|_| ()),
         "generate" => generate::generate(),
         "tidy" => tidy::tidy(),
-        "bench" => bench(&rest),
+        "bench" => bench::bench(&rest),
         _ => {
             println!("{HELP}");
             return ExitCode::from(if chore.is_empty() || chore == "help" { 0 } else { 2 });
@@ -57,15 +58,6 @@ fn up(flags: &[String]) -> anyhow::Result<()> {
     run(Command::new(target().join("debug/landfall"))
         .arg("up")
         .args(flags))
-}
-
-fn bench(flags: &[String]) -> anyhow::Result<()> {
-    let mut command = Command::new(env!("CARGO"));
-    command
-        .current_dir(root())
-        .args(["bench", "--quiet", "--package", "landfall-engine", "--"])
-        .args(flags);
-    run(&mut command)
 }
 
 /// The repository's folder.

@@ -4,11 +4,12 @@ use std::process::Command;
 
 use anyhow::bail;
 
-use crate::{root, run, tidy, tools};
+use crate::{generate, root, run, tidy, tools};
 
 pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
     let tools = tools::install()?;
     tidy::tidy()?;
+    generate::check()?;
     // Tests write here what this machine keeps them from; it is told at the end, where it is seen.
     let skipped = tools.join("skipped.txt");
     let notes = tools.join("notes.txt");

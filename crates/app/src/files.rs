@@ -24,7 +24,7 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Usage::new(
+            return Err(Usage::error(
                 format!("there is no platform file {}", path.display()),
                 "`landfall init` writes one; `--platform FILE` names another",
             ));

@@ -137,6 +137,11 @@ where
                 let text = chain(&error);
                 if is_expiry(&text) {
                     Trouble::Expired(text)
+                } else if text.contains("no credentials found") {
+                    // Waiting brings none; the chain's whole history helps nobody either.
+                    Trouble::Denied(
+                        "none were found in the environment, a profile, or this machine's role".to_owned(),
+                    )
                 } else {
                     Trouble::Unreachable(text)
                 }

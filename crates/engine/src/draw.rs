@@ -193,12 +193,10 @@ impl<'a> Layout<'a> {
         let mut comes_from: HashMap<Item<'_>, Vec<Item<'_>>> = HashMap::new();
         for (edge, (before, step)) in edges.iter().enumerate() {
             let mut from = Item::Step(before);
-            for between in column[before] + 1..column[&step.id] {
-                let passing = Item::Passing {
-                    edge,
-                    column: between,
-                };
-                columns[between].push(passing);
+            let between = column[before] + 1..column[&step.id];
+            for (column, items) in columns.iter_mut().enumerate().take(between.end).skip(between.start) {
+                let passing = Item::Passing { edge, column };
+                items.push(passing);
                 comes_from.entry(passing).or_default().push(from);
                 from = passing;
             }

@@ -241,7 +241,7 @@ impl<'a> Evaluator<'a> {
             self.no_secret(template, name, &value)?;
             parameters.insert(name.clone(), value);
         }
-        let artifact_bucket = match &self.wanted.artifact_bucket {
+        let artifact_bucket = match self.wanted.artifact_bucket.as_ref().filter(|_| template.large) {
             None => None,
             Some(text) => {
                 let bucket = expression::evaluate_text(self.compiler, text, &PlatformScope(self))?;

@@ -385,7 +385,7 @@ impl Inference<'_, '_> {
     }
 
     /// `a.b['c'].d` as a path, when it is nothing but that.
-    fn as_path<'e>(expression: &'e IdedExpr) -> Option<Vec<&'e str>> {
+    fn as_path(expression: &IdedExpr) -> Option<Vec<&str>> {
         match &expression.expr {
             Expr::Ident(name) => Some(vec![name]),
             Expr::Select(select) if !select.test => {

@@ -1,4 +1,5 @@
 //! Properties of the graph, the wiring, the planner and the state machine, over random platforms.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;

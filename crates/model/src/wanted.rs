@@ -98,4 +98,7 @@ pub struct WantedTemplate {
     pub digest: Digest,
     /// What it promises.
     pub interface: TemplateInterface,
+    /// Whether it is too large to be handed over inline, and goes through the artifact bucket.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub large: bool,
 }

@@ -1,1 +1,53 @@
-//! .
+//! A small simulated AWS, as providers: stacks, secrets and whose credentials these are.
+//!
+//! A [`World`] is grown from a seed and lives by a [`Clock`](landfall_runner::Clock). Stacks take as long
+//! as real ones do, go on by themselves when whoever started them is gone, and roll back when something
+//! fails; calls are throttled, answers are lost and credentials expire when a [`Fault`] says so.
+//!
+//! It exists to show how Landfall behaves, not to imitate an API: whether a template is right is for
+//! CloudFormation to say. It makes nothing, costs nothing and reaches no network.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use landfall_sim::{ScaledClock, World, WorldConfig};
+//! let clock = Arc::new(ScaledClock::new(20.0));
+//! let world = World::new(WorldConfig::new("111122223333", "us-east-1"), clock);
+//! let providers = landfall_sim::providers(&world);
+//! ```
+
+mod account;
+mod check;
+mod clock;
+mod durations;
+mod fault;
+mod random;
+mod secret;
+mod stack;
+mod trouble;
+mod world;
+
+use std::sync::Arc;
+
+use landfall_model::definition::StepKind;
+use landfall_runner::Providers;
+
+pub use account::SimAccount;
+pub use check::SimChecks;
+pub use clock::{ScaledClock, VirtualClock};
+pub use fault::Fault;
+pub use secret::SimSecrets;
+pub use stack::SimStacks;
+pub use world::{SecretView, StackView, World, WorldConfig};
+
+/// What a front door prints before it shows anything from here.
+pub const BANNER: &str = "\
+SIMULATED CLOUD: no AWS account is reached, nothing is made and nothing costs money.
+Accounts, ARNs and durations shown from here on are made up.";
+
+/// Providers for the kinds of steps this world knows: `stack`, `secret` and `check`.
+pub fn providers(world: &Arc<World>) -> Providers {
+    Providers::default()
+        .with(StepKind::Stack, Arc::new(SimStacks::new(world.clone())))
+        .with(StepKind::Secret, Arc::new(SimSecrets::new(world.clone())))
+        .with(StepKind::Check, Arc::new(SimChecks::new(world.clone())))
+}

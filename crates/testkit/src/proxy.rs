@@ -161,7 +161,10 @@ fn action(method: &str, path: &str, headers: &HeaderMap, body: &Bytes) -> String
 
 fn field(body: &Bytes, name: &str) -> Option<String> {
     let text = String::from_utf8_lossy(body).into_owned();
-    let value = text.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?.to_owned();
+    let value = text
+        .split('&')
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?
+        .to_owned();
     Some(value)
 }
 

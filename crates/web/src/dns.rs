@@ -64,7 +64,7 @@ pub(crate) async fn look(check: &DnsCheck, left: Duration) -> Result<Held, Miss>
 }
 
 /// The name as it stands, whatever search domains the machine has.
-fn fully_qualified(name: &str) -> Result<Name, Failure> {
+fn fully_qualified(name: &str) -> Result<Name, Miss> {
     let mut parsed = Name::from_utf8(name).map_err(|error| {
         Failure::new(format!("`{name}` cannot be asked for in DNS: {error}"))
             .way_out("give a domain name, such as portal.acme.example")
@@ -95,11 +95,12 @@ fn resolver(check: &DnsCheck) -> Result<TokioResolver, Miss> {
 }
 
 /// `address:port`; the port may be left out.
-fn address(server: &str) -> Result<SocketAddr, Failure> {
+fn address(server: &str) -> Result<SocketAddr, Miss> {
     let ip = |_| server.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
     server.parse().or_else(ip).map_err(|_| {
         Failure::new(format!("the DNS server `{server}` is not an address and a port"))
             .way_out("write the server's IP address and port, such as 192.0.2.53:53")
+            .into()
     })
 }
 

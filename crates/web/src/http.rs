@@ -65,7 +65,7 @@ fn show(url: &Url) -> String {
     url.to_string()
 }
 
-fn parse(url: &str) -> Result<Url, Failure> {
+fn parse(url: &str) -> Result<Url, Miss> {
     let way_out = "give a whole address, such as https://portal.acme.example/healthz";
     let parsed = Url::parse(url).map_err(|error| {
         Failure::new(format!("the address to check cannot be read: {error}")).way_out(way_out)
@@ -75,14 +75,15 @@ fn parse(url: &str) -> Result<Url, Failure> {
             "the address to check begins with `{}:`, not with `http:` or `https:`",
             parsed.scheme()
         ))
-        .way_out(way_out));
+        .way_out(way_out)
+        .into());
     }
     Ok(parsed)
 }
 
 /// A new client each time: a connection kept open would go on reaching the old place after a name
 /// has moved to a new one.
-fn client(url: &Url, time: Duration) -> Result<Client, Failure> {
+fn client(url: &Url, time: Duration) -> Result<Client, Miss> {
     let mut builder = Client::builder()
         .user_agent(concat!("landfall/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
@@ -97,6 +98,7 @@ fn client(url: &Url, time: Duration) -> Result<Client, Failure> {
             root(&error)
         ))
         .way_out("check that the machine has certificates of authorities (package ca-certificates)")
+        .into()
     })
 }
 

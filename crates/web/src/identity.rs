@@ -15,7 +15,7 @@ pub(crate) async fn look(check: &IdentityCheck, who: &dyn WhoAmI) -> Result<Held
         Err(ApplyError::Failed(failure)) => return Err(unanswered(*failure).into()),
         Err(expired @ ApplyError::CredentialsExpired(_)) => return Err(Miss::Never(expired)),
     };
-    judge(check, &identity).map_err(Miss::from)
+    judge(check, &identity)
 }
 
 fn unanswered(failure: Failure) -> Seen {
@@ -40,7 +40,7 @@ fn unanswered(failure: Failure) -> Seen {
     }
 }
 
-fn judge(check: &IdentityCheck, identity: &Identity) -> Result<Held, Failure> {
+fn judge(check: &IdentityCheck, identity: &Identity) -> Result<Held, Miss> {
     let IdentityCheck {
         account,
         minimum_lifetime,
@@ -54,7 +54,8 @@ fn judge(check: &IdentityCheck, identity: &Identity) -> Result<Held, Failure> {
         .way_out(format!(
             "choose a profile of account {account} (export AWS_PROFILE=...), or sign in to it with \
              `aws sso login`"
-        )));
+        ))
+        .into());
     }
     if *temporary && !identity.temporary {
         return Err(Failure::new(format!(
@@ -65,7 +66,8 @@ fn judge(check: &IdentityCheck, identity: &Identity) -> Result<Held, Failure> {
         .way_out(
             "use a profile that signs in (export AWS_PROFILE=..., then `aws sso login`), or assume a role; \
              then delete the access keys",
-        ));
+        )
+        .into());
     }
     let least = match minimum_lifetime {
         Some(text) => wait::parse(text).ok_or_else(|| not_a_time("minimumLifetime", text))?,
@@ -80,7 +82,8 @@ fn judge(check: &IdentityCheck, identity: &Identity) -> Result<Held, Failure> {
             minutes(lasts),
             minutes(least),
         ))
-        .way_out("sign in again (`aws sso login`), or assume the role for longer"));
+        .way_out("sign in again (`aws sso login`), or assume the role for longer")
+        .into());
     }
     Ok(held(identity))
 }

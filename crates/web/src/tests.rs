@@ -572,6 +572,24 @@ async fn nobody_listening_says_where() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_speak_tls_is_told_from_a_silent_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            // Hanging up with the greeting unread would reset the connection before the answer is read.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    });
+    let session = Session::new();
+    let check = spec(json!({ "http": { "url": format!("https://{address}/") }, "within": "1s" }));
+    let reason = session.fails(check).await.cause.unwrap().reason;
+    assert!(reason.contains("InvalidContentType"), "{reason}");
+}
+
+#[tokio::test]
 async fn an_address_that_is_none_is_refused_at_once_and_not_shown() {
     let session = Session::new();
     for url in ["portal?token=secret", "ftp://ann:secret@portal.acme.example"] {

@@ -29,7 +29,7 @@ pub(crate) async fn apply(arguments: &crate::cli::Apply, paint: Paint) -> anyhow
     catch_up(&session.world.store)?;
     if let Some(past) = unfinished(&session.world, Purpose::Apply)? {
         if arguments.plan.is_some() {
-            return Err(Usage::new(
+            return Err(Usage::error(
                 format!("the run {} has not come to its end", past.run),
                 "run `landfall apply` without a plan first: it goes on with that run",
             ));
@@ -73,7 +73,7 @@ async fn saved(session: &Session, file: &std::path::Path) -> anyhow::Result<Plan
     let plan = landfall_store::read_plan(file)?;
     let (planned, facts) = (&plan.wanted.facts, &session.loaded.wanted.facts);
     if (&planned.name, &planned.account, &planned.region) != (&facts.name, &facts.account, &facts.region) {
-        return Err(Usage::new(
+        return Err(Usage::error(
             format!(
                 "the plan {} is for {} in account {} ({}), not for this platform",
                 file.display(),
@@ -90,7 +90,7 @@ async fn saved(session: &Session, file: &std::path::Path) -> anyhow::Result<Plan
     if moved.is_empty() {
         return Ok(plan);
     }
-    Err(Usage::new(
+    Err(Usage::error(
         format!(
             "the world has moved since the plan was made:\n  {}",
             moved.join("\n  ")

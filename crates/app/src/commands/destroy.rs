@@ -66,13 +66,15 @@ pub(crate) async fn destroy(arguments: &crate::cli::Destroy, paint: Paint) -> an
     }
     let done = run.recorded(&plan, &lock).await?;
     let code = report(&done, "destroy", json, paint);
-    if code == 0 {
-        forget_adopted(&session.world.store)?;
-        if !json {
-            println!("{}", left(&session).await?);
-        }
+    if code != 0 {
+        return Ok(code);
     }
-    Ok(code)
+    forget_adopted(&session.world.store)?;
+    let left = Left::find(&session).await?;
+    if !json {
+        println!("{}", left.text());
+    }
+    Ok(u8::from(!left.is_clean()))
 }
 
 /// What someone else made is no longer used by this platform; it is not ours to remember.
@@ -82,24 +84,32 @@ pub(crate) fn forget_adopted(store: &landfall_store::Store) -> anyhow::Result<()
     Ok(store.save_inventory(&inventory)?)
 }
 
-/// Looks once more, and says what a fresh search finds.
-pub(crate) async fn left(session: &Session) -> anyhow::Result<String> {
-    let name = &session.loaded.wanted.facts.name;
-    let seen = session.look().await?;
-    if seen.owned.is_empty() {
-        return Ok(format!("A fresh search found nothing that belongs to {name}."));
+/// What a fresh search finds after everything was removed.
+pub(crate) struct Left {
+    platform: String,
+    owned: Vec<landfall_model::provider::Owned>,
+}
+
+impl Left {
+    /// Looks once more.
+    pub(crate) async fn find(session: &Session) -> anyhow::Result<Left> {
+        let platform = session.loaded.wanted.facts.name.clone();
+        Ok(Left { platform, owned: session.look().await?.owned })
     }
-    let list: Vec<String> = seen
-        .owned
-        .iter()
-        .map(|owned| {
-            let why = if owned.retain {
-                "retained on purpose; `--include-retained` removes it"
-            } else {
-                "STILL THERE"
-            };
-            format!("  {}  {why}", owned.step)
-        })
-        .collect();
-    Ok(format!("A fresh search found:\n{}", list.join("\n")))
+
+    /// Whether only what is retained on purpose is left.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.owned.iter().all(|owned| owned.retain)
+    }
+
+    /// What was found, a line each.
+    pub(crate) fn text(&self) -> String {
+        if self.owned.is_empty() {
+            return format!("A fresh search found nothing that belongs to {}.", self.platform);
+        }
+        let why = |retain| if retain { "retained on purpose; `--include-retained` removes it" } else { "STILL THERE" };
+        let list: Vec<String> =
+            self.owned.iter().map(|owned| format!("  {}  {}", owned.step, why(owned.retain))).collect();
+        format!("A fresh search found:\n{}", list.join("\n"))
+    }
 }

@@ -96,7 +96,7 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 /// Asks for a word; anything else is a no.
 pub(crate) fn confirmed(question: &str, word: &str) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
-        return Err(Usage::new(
+        return Err(Usage::error(
             "there is nobody to ask: standard input is not a terminal",
             "give `--yes` to go ahead without asking",
         ));
@@ -118,6 +118,10 @@ async fn plan(arguments: &crate::cli::Plan, paint: Paint) -> anyhow::Result<u8> 
         print_json(&plan)?;
     } else {
         print!("{}", show::plan(&plan, paint));
+        if let Some(past) = session.world.store.unfinished()? {
+            let word = landfall_store::purpose_word(past.plan.purpose);
+            println!("The run {} has not come to its end; `landfall {word}` goes on with it first.", past.run);
+        }
         if let Some(file) = &arguments.out {
             println!(
                 "Saved. `landfall apply {}` carries out just this.",

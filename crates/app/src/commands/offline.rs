@@ -26,14 +26,14 @@ pub(crate) fn init(arguments: &crate::cli::Init) -> anyhow::Result<u8> {
     };
     let blueprint = landfall_catalogue::blueprint(name);
     let Some(text) = blueprint.get("platform.yaml") else {
-        return Err(Usage::new(
+        return Err(Usage::error(
             format!("there is no blueprint `{name}`"),
             format!("the blueprints are {}", names.join(", ")),
         ));
     };
     let path = arguments.to.join("platform.yaml");
     if path.exists() {
-        return Err(Usage::new(
+        return Err(Usage::error(
             format!("{} exists already", path.display()),
             "move it away, or name another folder with `--to`",
         ));

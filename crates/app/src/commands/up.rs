@@ -18,7 +18,7 @@ const BLUEPRINT: &str = "account-bootstrap";
 /// Bootstraps an account in a simulated cloud, looks at it, and takes it back.
 pub(crate) async fn up(arguments: &crate::cli::Up, paint: Paint) -> anyhow::Result<u8> {
     if !(arguments.speed > 0.0 && arguments.speed <= 100_000.0) {
-        return Err(Usage::new(
+        return Err(Usage::error(
             "`--speed` must be more than 0 and at most 100000",
             "20 is a good speed to watch",
         ));
@@ -85,7 +85,7 @@ pub(crate) async fn up(arguments: &crate::cli::Up, paint: Paint) -> anyhow::Resu
     let done = run.recorded(&plan, &lock).await?;
     let code = super::apply::report(&done, "destroy", false, paint);
     super::destroy::forget_adopted(&session.world.store)?;
-    println!("{}", super::destroy::left(&session).await?);
+    println!("{}", super::destroy::Left::find(&session).await?.text());
 
     println!(
         "\n{} Next: `landfall init {BLUEPRINT}`, put your account in, and `landfall plan`.",

@@ -251,7 +251,7 @@ pub(crate) fn summary(plan: &Plan, records: &[Record], took_ms: u64, paint: Pain
     }
     let untouched = plan.count(Action::None);
     if untouched > 0 {
-        parts.push(format!("{untouched} left as they are"));
+        parts.push(format!("{untouched} untouched"));
     }
     let word = if failed > 0 {
         paint.red("Failed:")

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use landfall_engine::Seen;
+use landfall_model::StepId;
 use landfall_model::definition::StepKind;
 use landfall_model::provider::Standing;
 use landfall_model::wanted::Wanted;
@@ -20,12 +21,19 @@ struct Row<'a> {
 }
 
 fn rows<'a>(wanted: &'a Wanted, seen: &'a Seen) -> Vec<Row<'a>> {
+    let adopted: Vec<&StepId> = seen
+        .owned
+        .iter()
+        .filter(|owned| owned.adopted)
+        .map(|owned| &owned.step)
+        .collect();
     let mut rows: Vec<Row<'_>> = wanted
         .steps
         .iter()
         .filter(|step| step.kind != StepKind::Check)
         .map(|step| {
             let seen = seen.steps.get(&step.id);
+            let adopted = adopted.contains(&&step.id);
             let (word, detail) = match seen.map(|seen| (&seen.observed.standing, seen.changes.as_deref())) {
                 None | Some((Standing::Absent, _)) => {
                     ("missing", "not made yet, or removed by someone".to_owned())
@@ -39,7 +47,8 @@ fn rows<'a>(wanted: &'a Wanted, seen: &'a Seen) -> Vec<Row<'a>> {
                 Some((Standing::Leftover { state, why } | Standing::Stuck { state, why }, _)) => {
                     ("broken", format!("{state}: {why}"))
                 }
-                Some((Standing::Found { what }, _)) => ("adopted", what.clone()),
+                Some((Standing::Found { what }, _)) if adopted => ("adopted", what.clone()),
+                Some((Standing::Found { what }, _)) => ("missing", format!("the next apply uses {what}")),
                 Some((Standing::Foreign { why }, _)) => ("foreign", why.clone()),
             };
             let retained = if step.retain { "; kept by destroy" } else { "" };

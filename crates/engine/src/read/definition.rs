@@ -306,6 +306,7 @@ impl StepReader<'_> {
                     file: file.to_owned(),
                     digest: Digest::of(text),
                     interface,
+                    large: self.library.is_large(text),
                 }),
                 Err(problems) => {
                     self.found.extend(problems);

@@ -142,7 +142,7 @@ impl Reading<'_> {
         if self.found.has_errors() {
             return Err(std::mem::take(&mut self.found));
         }
-        let mut wiring = wiring::Wiring::new(&wanted, &self.uses, self.compiler, self.library);
+        let mut wiring = wiring::Wiring::new(&wanted, &self.uses, self.compiler);
         wanted.steps = wiring.order(steps)?;
         self.known_work(&wanted);
         std::mem::take(&mut self.found).or_ok(wanted)

@@ -9,22 +9,32 @@ use landfall_model::wanted::{Wanted, WantedStep};
 use landfall_model::yaml::Node;
 use landfall_model::{Diagnostic, Diagnostics, Span, StepId};
 
-use super::{Library, Use};
+use super::Use;
 use crate::expression::{Checker, Compiler, Names};
 use crate::types::Type;
 
 /// The steps a value comes from, or the circle of names it goes round in.
 type Sources = Result<Rc<BTreeSet<StepId>>, Vec<String>>;
 
+/// A value of a component: whose, which way, and its name.
+type Crossing = (String, Direction, String);
+
+/// Which way a value crosses a component's wall.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Direction {
+    Input,
+    Output,
+}
+
 /// Follows references through inputs and outputs to the steps behind them.
 pub(crate) struct Wiring<'a> {
     wanted: &'a Wanted,
     uses: &'a IndexMap<String, Use>,
     compiler: &'a Compiler,
-    library: &'a dyn Library,
     /// Any reference is fine here: all have been checked.
     names: Names,
-    known: HashMap<(String, bool, String), Option<Rc<BTreeSet<StepId>>>>,
+    /// Sources by component, direction and name; `None` while they are being followed.
+    known: HashMap<Crossing, Option<Rc<BTreeSet<StepId>>>>,
     path: Vec<String>,
 }
 
@@ -33,14 +43,12 @@ impl<'a> Wiring<'a> {
         wanted: &'a Wanted,
         uses: &'a IndexMap<String, Use>,
         compiler: &'a Compiler,
-        library: &'a dyn Library,
     ) -> Wiring<'a> {
         let names = Names::from([("components", Type::Any), ("platform", Type::Any)]);
         Wiring {
             wanted,
             uses,
             compiler,
-            library,
             names,
             known: HashMap::new(),
             path: Vec::new(),
@@ -215,11 +223,7 @@ impl<'a> Wiring<'a> {
             .map(|name| StepId::new(&component, name))
             .collect();
         self.follow(&component, &defined.references, &mut sources)?;
-        let large = step
-            .template
-            .as_ref()
-            .and_then(|template| self.wanted.contents.get(&template.digest))
-            .is_some_and(|text| self.library.is_large(text));
+        let large = step.template.as_ref().is_some_and(|template| template.large);
         if large && let Some(bucket) = &self.wanted.artifact_bucket {
             let references = self.references(bucket);
             self.follow_platform(&references, &mut sources)?;
@@ -275,7 +279,7 @@ impl<'a> Wiring<'a> {
     }
 
     fn input(&mut self, component: &str, input: &str) -> Sources {
-        self.once(component, false, input, |wiring, sources| {
+        self.once(component, Direction::Input, input, |wiring, sources| {
             let node = wiring
                 .uses
                 .get(component)
@@ -287,7 +291,7 @@ impl<'a> Wiring<'a> {
     }
 
     fn output(&mut self, component: &str, output: &str) -> Sources {
-        self.once(component, true, output, |wiring, sources| {
+        self.once(component, Direction::Output, output, |wiring, sources| {
             let definition = wiring
                 .uses
                 .get(component)
@@ -305,11 +309,11 @@ impl<'a> Wiring<'a> {
     fn once(
         &mut self,
         component: &str,
-        is_output: bool,
+        direction: Direction,
         name: &str,
         find: impl FnOnce(&mut Self, &mut BTreeSet<StepId>) -> Result<(), Vec<String>>,
     ) -> Sources {
-        let key = (component.to_owned(), is_output, name.to_owned());
+        let key = (component.to_owned(), direction, name.to_owned());
         let called = format!("{component}.{name}");
         match self.known.get(&key) {
             Some(Some(sources)) => return Ok(sources.clone()),

@@ -1,5 +1,4 @@
 //! A folder with a platform, and `landfall` run in it as its users would.
-#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,24 +6,24 @@ use std::process::{Child, Command, Stdio};
 use landfall_testkit::emulator::Emulator;
 
 /// The account that tests bootstrap. Emulators keep accounts apart by it.
-pub const ACCOUNT: &str = "111122223333";
+pub(crate) const ACCOUNT: &str = "111122223333";
 
 /// One folder, one account, one address.
-pub struct Session {
-    pub folder: tempfile::TempDir,
-    pub url: String,
-    pub account: &'static str,
+pub(crate) struct Session {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) url: String,
+    pub(crate) account: &'static str,
 }
 
 /// What a command answered.
 #[derive(Debug)]
-pub struct Answer {
-    pub code: Option<i32>,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) code: Option<i32>,
+    pub(crate) text: String,
 }
 
 impl Session {
-    pub fn new(url: &str, platform: &str) -> Session {
+    pub(crate) fn new(url: &str, platform: &str) -> Session {
         let session = Session {
             folder: tempfile::tempdir().unwrap(),
             url: url.to_owned(),
@@ -35,7 +34,7 @@ impl Session {
     }
 
     /// A session with one component of its own, whose steps are given.
-    pub fn with_component(url: &str, steps: &str, templates: &[(&str, &str)]) -> Session {
+    pub(crate) fn with_component(url: &str, steps: &str, templates: &[(&str, &str)]) -> Session {
         let session = Session::new(url, &platform("    demo: { uses: demo }\n"));
         session.component(steps);
         for (name, text) in templates {
@@ -44,35 +43,35 @@ impl Session {
         session
     }
 
-    pub fn component(&self, steps: &str) {
+    pub(crate) fn component(&self, steps: &str) {
         let text = format!(
             "apiVersion: landfall.dev/v1\nkind: Component\nmetadata: {{ name: demo }}\nspec:\n  steps:\n{steps}"
         );
         self.write("components/demo/component.yaml", &text);
     }
 
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
     }
 
-    pub fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
-    pub fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         std::fs::read_to_string(self.path(path)).unwrap()
     }
 
     /// Puts one text for another in the platform file.
-    pub fn edit(&self, from: &str, to: &str) {
+    pub(crate) fn edit(&self, from: &str, to: &str) {
         let text = self.read("platform.yaml");
         assert!(text.contains(from), "{from} is in the platform file");
         self.write("platform.yaml", &text.replace(from, to));
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
         command
             .args(arguments)
@@ -83,7 +82,7 @@ impl Session {
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Answer {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Answer {
         let output = self.command(arguments).output().unwrap();
         let text = format!(
             "{}{}",
@@ -97,13 +96,13 @@ impl Session {
     }
 
     /// Runs a command that must succeed.
-    pub fn well(&self, arguments: &[&str]) -> String {
+    pub(crate) fn well(&self, arguments: &[&str]) -> String {
         let answer = self.run(arguments);
         assert_eq!(answer.code, Some(0), "landfall {arguments:?}:\n{}", answer.text);
         answer.text
     }
 
-    pub fn spawn(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
         self.command(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -112,14 +111,14 @@ impl Session {
     }
 
     /// Everything below `.landfall`, to look for what must not be there.
-    pub fn records(&self) -> String {
+    pub(crate) fn records(&self) -> String {
         let mut text = String::new();
         collect(&self.path(".landfall"), &mut text);
         text
     }
 
     /// The records of the last run.
-    pub fn journal(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn journal(&self) -> Vec<serde_json::Value> {
         let mut runs: Vec<PathBuf> = std::fs::read_dir(self.path(".landfall/runs"))
             .unwrap()
             .map(|run| run.unwrap().path())
@@ -144,7 +143,7 @@ fn collect(folder: &Path, text: &mut String) {
 }
 
 /// A platform file with these components.
-pub fn platform(components: &str) -> String {
+pub(crate) fn platform(components: &str) -> String {
     format!(
         "apiVersion: landfall.dev/v1\nkind: Platform\nmetadata:\n  name: acme\nspec:\n  region: us-east-1\n  \
          account: \"{ACCOUNT}\"\n  components:\n{components}"
@@ -152,7 +151,7 @@ pub fn platform(components: &str) -> String {
 }
 
 /// The account bootstrap, as its document has it, with more inputs when given.
-pub fn bootstrap(more: &str) -> String {
+pub(crate) fn bootstrap(more: &str) -> String {
     platform(&format!(
         "    bootstrap:\n      uses: account-bootstrap\n      with:\n        repository: acme/live\n        \
          portalPrincipalArn: arn:aws:iam::444455556666:role/portal\n        owner: group:default/platform\n{more}"
@@ -160,8 +159,13 @@ pub fn bootstrap(more: &str) -> String {
 }
 
 /// Takes out what differs from run to run: times, durations, ids.
-pub fn steady(text: &str) -> String {
+pub(crate) fn steady(text: &str) -> String {
     text.lines().map(steady_line).collect::<Vec<_>>().join("\n")
+}
+
+fn is_time(word: &str) -> bool {
+    let word = word.trim_start_matches('(');
+    word.len() > 18 && word.starts_with("20") && word.contains('T') && word.contains(':')
 }
 
 fn steady_line(line: &str) -> String {
@@ -175,8 +179,8 @@ fn steady_line(line: &str) -> String {
         let is_number = word.parse::<f64>().is_ok();
         if is_number && matches!(next, "ms" | "s" | "min") {
             words.push("N".to_owned());
-        } else if word.len() > 18 && word.starts_with("20") && word.contains('T') && word.contains(':') {
-            words.push("TIME".to_owned());
+        } else if is_time(word) {
+            words.push(if word.starts_with('(') { "(TIME)" } else { "TIME" }.to_owned());
         } else if word.len() == 21 && word.starts_with("20") && word.as_bytes()[14] == b'-' {
             words.push("RUN".to_owned());
         } else {

@@ -2,13 +2,12 @@
 //! throttling, credentials that expire, stacks that are stuck. Real processes, a real emulator behind
 //! a proxy of ours.
 
-mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{ACCOUNT, Session};
+use crate::common::{ACCOUNT, Session};
 use landfall_testkit::emulator::Emulator;
 use landfall_testkit::proxy::{Call, Proxy, Verdict};
 use landfall_testkit::tools_or_skip;
@@ -293,7 +292,9 @@ async fn stuck_stacks_are_freed_or_cleared_away() {
                         format!("<{action}Response><{action}Result/></{action}Response>"),
                     )
                 }
-                "DescribeStacks" if before && call.stack == "acme-demo-first" => Verdict::Answer(200, described(state)),
+                "DescribeStacks" if before && call.stack == "acme-demo-first" => {
+                    Verdict::Answer(200, described(state))
+                }
                 _ => Verdict::Pass,
             }
         })

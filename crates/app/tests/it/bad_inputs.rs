@@ -391,7 +391,7 @@ fn every_mistake_is_told_with_its_place_and_the_way_out() {
     let cases = cases();
     assert!(cases.len() >= 60, "{} cases", cases.len());
     for case in &cases {
-        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false, snapshot_path => "bad_inputs" }, {
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false, snapshot_path => "mistakes" }, {
             insta::assert_snapshot!(case.name, answer(case));
         });
     }

@@ -1,0 +1,9 @@
+//! Tests of the whole program, in one binary: linking it takes longer than most of them.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
+mod bad_inputs;
+mod common;
+mod crashes;
+mod emulators;
+mod judges;
+mod sessions;

@@ -1,0 +1,170 @@
+//! Checks in a simulated world.
+//!
+//! Credentials are judged as real ones are. Names and addresses are those of things that do not exist, so
+//! there is nothing to look at: such checks pass, and say that nothing was looked at.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use landfall_model::definition::{CheckSpec, DnsCheck, HttpCheck, IdentityCheck};
+use landfall_model::provider::{Applied, Change, Failure, Observed, Outcome, Outputs, Owned, Removed};
+use landfall_model::work::{Known, Step, Work};
+use landfall_runner::{ApplyError, Intent, ObserveError, Progress, Provider, WhoAmI};
+use serde_json::json;
+
+use crate::account::SimAccount;
+use crate::world::World;
+
+/// Carries out `check` steps in a simulated world.
+pub struct SimChecks {
+    who: SimAccount,
+    world: Arc<World>,
+}
+
+/// How long a name or an address is pretended to be waited for.
+const LOOK: Duration = Duration::from_secs(2);
+
+impl SimChecks {
+    /// Checks of this world.
+    pub fn new(world: Arc<World>) -> SimChecks {
+        SimChecks {
+            who: SimAccount::new(world.clone()),
+            world,
+        }
+    }
+
+    async fn identity(&self, check: &IdentityCheck) -> Result<Applied, ApplyError> {
+        let identity = self.who.who_am_i().await?;
+        let IdentityCheck {
+            account,
+            minimum_lifetime,
+            // Simulated credentials always are.
+            temporary: _,
+        } = check;
+        if identity.account != *account {
+            return Err(Failure::new(format!(
+                "the credentials belong to account {}, not to {account}: they are {}",
+                identity.account, identity.arn
+            ))
+            .way_out("simulate the account that the platform file names")
+            .into());
+        }
+        let least = match minimum_lifetime {
+            Some(text) => time(text).ok_or_else(|| {
+                ApplyError::failed(format!(
+                    "`minimumLifetime` of the check is `{text}`, which is no time"
+                ))
+            })?,
+            None => Duration::ZERO,
+        };
+        let lasts = identity.lasts.unwrap_or(Duration::MAX);
+        if lasts < least {
+            return Err(Failure::new(format!(
+                "the credentials of {} last {} s, but at least {} s are needed",
+                identity.arn,
+                lasts.as_secs(),
+                least.as_secs()
+            ))
+            .way_out("sign in again")
+            .into());
+        }
+        let note = format!("simulated: {} in account {account}", identity.arn);
+        Ok(passed(
+            [("account", account.as_str().into()), ("arn", identity.arn.into())],
+            note,
+        ))
+    }
+
+    async fn dns(&self, check: &DnsCheck) -> Applied {
+        self.world.sleep(LOOK).await;
+        // An address from the block set aside for documentation (source: RFC 5737).
+        let answer = check.contains.as_deref().unwrap_or("192.0.2.1");
+        passed(
+            [("answers", json!([answer]))],
+            format!("simulated: {} was not looked up", check.name),
+        )
+    }
+
+    async fn http(&self, check: &HttpCheck) -> Applied {
+        self.world.sleep(LOOK).await;
+        passed(
+            [("status", check.status.into())],
+            format!("simulated: {} was not asked", check.url),
+        )
+    }
+}
+
+fn passed<const N: usize>(outputs: [(&str, serde_json::Value); N], note: String) -> Applied {
+    Applied {
+        outcome: Outcome::Passed,
+        outputs: outputs
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect::<Outputs>(),
+        owned: None,
+        notes: vec![note],
+    }
+}
+
+/// Reads `30s`, `5m` or `1h`.
+fn time(text: &str) -> Option<Duration> {
+    let (number, seconds) = [("s", 1), ("m", 60), ("h", 3600)]
+        .iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)))?;
+    let number: u64 = number.parse().ok()?;
+    number.checked_mul(seconds).map(Duration::from_secs)
+}
+
+#[async_trait]
+impl Provider for SimChecks {
+    /// Nothing: a check leaves nothing that could stand, and is looked at in every run.
+    async fn observe(&self, _: &Step) -> Result<Observed, ObserveError> {
+        Ok(Observed::absent())
+    }
+
+    async fn preview(&self, _: &Step, _: &Observed) -> Result<Vec<Change>, ObserveError> {
+        Ok(Vec::new())
+    }
+
+    async fn owned(&self, _: &str) -> Result<Vec<Owned>, ObserveError> {
+        Ok(Vec::new())
+    }
+
+    async fn stands(&self, _: &Owned) -> Result<bool, ObserveError> {
+        Ok(false)
+    }
+
+    async fn apply(&self, step: &Step, _: &Intent, _: &Progress) -> Result<Applied, ApplyError> {
+        let Work::Check(Known::Value(spec)) = &step.work else {
+            return Err(ApplyError::failed(format!(
+                "`{}` is not a check whose values are known",
+                step.id
+            )));
+        };
+        let CheckSpec {
+            identity,
+            dns,
+            http,
+            within: _,
+        } = spec.as_ref();
+        match (identity, dns, http) {
+            (Some(check), None, None) => self.identity(check).await,
+            (None, Some(check), None) => Ok(self.dns(check).await),
+            (None, None, Some(check)) => Ok(self.http(check).await),
+            _ => Err(
+                Failure::new("the check does not say what to look at, or says several things at once")
+                    .way_out("give it exactly one of `identity`, `dns` and `http`")
+                    .into(),
+            ),
+        }
+    }
+
+    async fn remove(&self, _: &Owned, _: &Intent, _: &Progress) -> Result<Removed, ApplyError> {
+        Ok(Removed::default())
+    }
+
+    async fn renew(&self) -> Result<(), String> {
+        self.world.renewed()
+    }
+}
