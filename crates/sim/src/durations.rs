@@ -53,7 +53,10 @@ mod tests {
     #[test]
     fn every_number_of_the_table_says_where_it_comes_from() {
         let all = TABLE.types.values().chain([&TABLE.default, &TABLE.stack]);
-        assert!(all.into_iter().all(|entry| !entry.source.is_empty() && entry.seconds > 0));
+        assert!(
+            all.into_iter()
+                .all(|entry| !entry.source.is_empty() && entry.seconds > 0)
+        );
     }
 
     #[test]

@@ -182,7 +182,8 @@ impl Provider for SimSecrets {
         self.world
             .call(None, |state, _| {
                 let ours = state.secrets.iter().filter(|secret| {
-                    !secret.is_deleted() && secret.tags.get(TAG_PLATFORM).map(String::as_str) == Some(platform)
+                    !secret.is_deleted()
+                        && secret.tags.get(TAG_PLATFORM).map(String::as_str) == Some(platform)
                 });
                 let owned = ours.filter_map(|secret| {
                     let step = StepId::new(secret.tags.get(TAG_COMPONENT)?, secret.tags.get(TAG_STEP)?);
@@ -245,9 +246,8 @@ impl Provider for SimSecrets {
             }
         };
         let secret = self.describe(name, Some(progress)).await.map_err(failing)?;
-        let secret = secret.ok_or_else(|| {
-            ApplyError::failed(format!("the secret `{name}` was made but cannot be found"))
-        })?;
+        let secret = secret
+            .ok_or_else(|| ApplyError::failed(format!("the secret `{name}` was made but cannot be found")))?;
         let Observed { outputs, owned, .. } = secret.observed(step, work);
         Ok(Applied {
             outcome,

@@ -72,9 +72,16 @@ async fn kill_9_around_every_change_and_the_next_run_converges() {
         .map(|call| call.action)
         .collect();
     changes.sort();
-    insta::assert_snapshot!(format!("{end}
-{}", changes.join("
-")), @"");
+    let calm = format!("{end}\n{}", changes.join("\n"));
+    insta::assert_snapshot!(calm, @r"
+    ['acme-demo-first CREATE_COMPLETE', 'acme-demo-second CREATE_COMPLETE'] ['first', 'first-second'] ['acme-demo-key']
+    CreateChangeSet
+    CreateChangeSet
+    CreateSecret
+    ExecuteChangeSet
+    ExecuteChangeSet
+    UpdateTerminationProtection
+    ");
 
     for n in 0..changes.len() {
         for verdict in [Verdict::Hold, Verdict::PassAndHold] {
@@ -304,7 +311,8 @@ async fn stuck_stacks_are_freed_or_cleared_away() {
         told.push_str(
             plan.lines()
                 .find(|line| line.contains(state))
-                .unwrap_or("(not told)"),
+                .unwrap_or("(not told)")
+                .trim(),
         );
         told.push('\n');
         stuck.well(&["apply", "--yes"]);
@@ -318,5 +326,10 @@ async fn stuck_stacks_are_freed_or_cleared_away() {
             "{state}"
         );
     }
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r"
+    update: UPDATE_ROLLBACK_FAILED: an update failed and its rollback too; the rollback is continued first
+    create: DELETE_FAILED: its deletion failed; what is left of it is deleted
+    create: ROLLBACK_FAILED: its creation failed and could not be rolled back; what is left of it is deleted
+    create: REVIEW_IN_PROGRESS: a change set was made and never executed; it holds nothing
+    ");
 }

@@ -130,7 +130,14 @@ fn catalog_entries_are_accepted_by_backstage() {
         "{text}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r"
+    accepted system:default/acme
+    accepted resource:default/acme-account
+    accepted resource:default/acme-tfstate
+    accepted resource:default/acme-portal
+    accepted resource:default/acme-pipeline
+    accepted component:default/live
+    ");
 }
 
 #[test]
@@ -155,7 +162,8 @@ fn terraform_keeps_its_state_in_the_bucket() {
             .envs(Emulator::environment(&aws.url, ACCOUNT))
             .env("AWS_REGION", "us-east-1")
             .env("AWS_S3_USE_PATH_STYLE", "true")
-            .env("CHECKPOINT_DISABLE", "1");
+            .env("CHECKPOINT_DISABLE", "1")
+            .env("TF_CLI_CONFIG_FILE", "/dev/null");
         command
     };
     let well = |arguments: &[&str]| {

@@ -1,0 +1,337 @@
+//! What a stack is to be: its template with every parameter filled in, what differs from another such
+//! state, and what it gives.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use landfall_model::SourceFile;
+use landfall_model::provider::{Change, Effect, Outputs, PropertyChange};
+use landfall_model::template::TemplateInterface;
+use landfall_model::work::{Known, StackWork, Step};
+use landfall_model::yaml;
+use serde_json::Value;
+
+/// The type of a stack among resources.
+pub(super) const STACK: &str = "AWS::CloudFormation::Stack";
+
+/// What a stack is to be.
+///
+/// A resource with a condition is taken to exist: conditions are for CloudFormation to judge.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Spec {
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(super) interface: TemplateInterface,
+    /// Given ones and defaults.
+    parameters: BTreeMap<String, String>,
+    /// Resources as the template writes them, by logical id; empty when the template cannot be read.
+    bodies: BTreeMap<String, Value>,
+    /// The host of the identity provider the step is about, when it is about one.
+    issuer: Option<String>,
+}
+
+/// What has to be done to resources to come from one state to another, by logical id.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Differences {
+    pub(super) added: BTreeSet<String>,
+    pub(super) changed: BTreeSet<String>,
+    pub(super) removed: BTreeSet<String>,
+}
+
+impl Spec {
+    /// What a step asks for. The error says why CloudFormation would not take it.
+    pub(super) fn of(step: &Step, work: &StackWork) -> Result<Spec, String> {
+        let mut parameters = BTreeMap::new();
+        for (name, parameter) in &work.interface.parameters {
+            let value = match work.parameters.get(name) {
+                Some(Known::Value(value)) => value.clone(),
+                Some(Known::After(_)) => {
+                    return Err(format!("the parameter `{name}` still waits for other steps"));
+                }
+                None => match &parameter.default {
+                    Some(default) => default.clone(),
+                    None if parameter.has_default => String::new(),
+                    None => return Err(format!("Parameters: [{name}] must have values")),
+                },
+            };
+            if !parameter.allowed.is_empty() && !parameter.allowed.contains(&value) {
+                return Err(format!(
+                    "Template error: parameter {name} must be one of [{}]",
+                    parameter.allowed.join(", ")
+                ));
+            }
+            parameters.insert(name.clone(), value);
+        }
+        if let Some(unknown) = work
+            .parameters
+            .keys()
+            .find(|name| !parameters.contains_key(*name))
+        {
+            return Err(format!("Parameters: [{unknown}] do not exist in the template"));
+        }
+        let issuer = work.existing.as_ref().map(|existing| {
+            let url = existing.oidc_provider.url.as_str();
+            host(url).to_owned()
+        });
+        Ok(Spec {
+            tags: step.tags(),
+            interface: work.interface.clone(),
+            parameters,
+            bodies: bodies(&work.template),
+            issuer,
+        })
+    }
+
+    /// What has to be done to come here from `before`.
+    pub(super) fn since(&self, before: &Spec) -> Differences {
+        let parameters = self.changed_parameters(before);
+        let mut differences = Differences::default();
+        for (id, resource) in &self.interface.resources {
+            let Some(old) = before.interface.resources.get(id) else {
+                differences.added.insert(id.clone());
+                continue;
+            };
+            let body = self.bodies.get(id);
+            let differs = match body {
+                Some(_) => body != before.bodies.get(id),
+                None => resource != old,
+            };
+            let takes = |name: &String| body.is_some_and(|body| mentions(body, name));
+            if differs || parameters.iter().any(takes) {
+                differences.changed.insert(id.clone());
+            }
+        }
+        for id in before.interface.resources.keys() {
+            if !self.interface.resources.contains_key(id) {
+                differences.removed.insert(id.clone());
+            }
+        }
+        differences
+    }
+
+    /// What changes on the way here from `before`: of the stack `name` itself, then of its resources.
+    pub(super) fn changes(&self, name: &str, before: &Spec) -> Vec<Change> {
+        let own = self.own_changes(before);
+        let Differences {
+            added,
+            changed,
+            removed,
+        } = self.since(before);
+        let one = |effect: Effect, spec: &Spec, id: &str, properties: Vec<PropertyChange>| Change {
+            effect,
+            subject: id.to_owned(),
+            kind: spec
+                .interface
+                .resources
+                .get(id)
+                .map(|resource| resource.kind.clone())
+                .unwrap_or_default(),
+            properties,
+        };
+        let stack = (!own.is_empty()).then(|| Change {
+            effect: Effect::Modify,
+            subject: name.to_owned(),
+            kind: STACK.to_owned(),
+            properties: own,
+        });
+        stack
+            .into_iter()
+            .chain(added.iter().map(|id| one(Effect::Add, self, id, Vec::new())))
+            .chain(
+                changed
+                    .iter()
+                    .map(|id| one(Effect::Modify, self, id, self.property_changes(before, id))),
+            )
+            .chain(
+                removed
+                    .iter()
+                    .map(|id| one(Effect::Remove, before, id, Vec::new())),
+            )
+            .collect()
+    }
+
+    fn changed_parameters(&self, before: &Spec) -> BTreeSet<String> {
+        let names = self.parameters.keys().chain(before.parameters.keys());
+        names
+            .filter(|name| self.parameters.get(*name) != before.parameters.get(*name))
+            .cloned()
+            .collect()
+    }
+
+    /// What changes of the stack itself: parameters, tags, and which outputs there are.
+    fn own_changes(&self, before: &Spec) -> Vec<PropertyChange> {
+        let mut changes: Vec<PropertyChange> = self
+            .changed_parameters(before)
+            .iter()
+            .map(|name| PropertyChange {
+                path: format!("Parameters.{name}"),
+                before: before.shown(name),
+                after: self.shown(name),
+                replaces: false,
+            })
+            .collect();
+        let keys: BTreeSet<&String> = self.tags.keys().chain(before.tags.keys()).collect();
+        for key in keys {
+            let (old, new) = (before.tags.get(key), self.tags.get(key));
+            if old != new {
+                changes.push(PropertyChange {
+                    path: format!("Tags.{key}"),
+                    before: old.cloned(),
+                    after: new.cloned(),
+                    replaces: false,
+                });
+            }
+        }
+        if self.interface.outputs != before.interface.outputs {
+            changes.push(PropertyChange {
+                path: "Outputs".to_owned(),
+                before: Some(before.interface.outputs.join(", ")),
+                after: Some(self.interface.outputs.join(", ")),
+                replaces: false,
+            });
+        }
+        changes
+    }
+
+    /// A parameter's value, unless CloudFormation hides it.
+    fn shown(&self, parameter: &str) -> Option<String> {
+        let value = self.parameters.get(parameter)?;
+        let hidden = self
+            .interface
+            .parameters
+            .get(parameter)
+            .is_some_and(|declared| declared.no_echo);
+        Some(if hidden { "****".to_owned() } else { value.clone() })
+    }
+
+    /// The properties of a resource that change, as far as the two templates tell.
+    fn property_changes(&self, before: &Spec, id: &str) -> Vec<PropertyChange> {
+        let parameters = self.changed_parameters(before);
+        let empty = serde_json::Map::new();
+        let of = |spec: &Spec| {
+            let body = spec
+                .bodies
+                .get(id)
+                .and_then(|body| body["Properties"].as_object());
+            body.unwrap_or(&empty).clone()
+        };
+        let (old, new) = (of(before), of(self));
+        let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        names
+            .into_iter()
+            .filter(|name| {
+                old.get(*name) != new.get(*name)
+                    || new
+                        .get(*name)
+                        .is_some_and(|value| parameters.iter().any(|parameter| mentions(value, parameter)))
+            })
+            .map(|name| PropertyChange {
+                path: name.clone(),
+                before: old.get(name).and_then(|value| before.plain(value)),
+                after: new.get(name).and_then(|value| self.plain(value)),
+                replaces: false,
+            })
+            .collect()
+    }
+
+    /// A value as text, when it is a plain one or a parameter's.
+    fn plain(&self, value: &Value) -> Option<String> {
+        match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+            Value::Object(map) if map.len() == 1 => self.shown(map.get("Ref")?.as_str()?),
+            _ => None,
+        }
+    }
+
+    /// What the stack gives: made up, but the same every time, and of the right shape.
+    pub(super) fn outputs(&self, account: &str, region: &str, stack: &str) -> Outputs {
+        self.interface
+            .outputs
+            .iter()
+            .map(|name| {
+                let value = match name.strip_suffix("Arn") {
+                    Some(what) => self.arn(what, account, region, stack),
+                    None => self.given_name(name).unwrap_or_else(|| format!("{stack}-{name}")),
+                };
+                (name.clone(), value.into())
+            })
+            .collect()
+    }
+
+    /// The value of a parameter that names something, such as `BucketName`.
+    fn given_name(&self, name: &str) -> Option<String> {
+        let value = self.parameters.get(name).filter(|value| !value.is_empty())?;
+        name.ends_with("Name").then(|| value.clone())
+    }
+
+    /// The ARN of the resource that an output such as `RoleArn` most likely means.
+    fn arn(&self, what: &str, account: &str, region: &str, stack: &str) -> String {
+        let resources = &self.interface.resources;
+        let found = resources
+            .iter()
+            .find(|(id, resource)| *id == what || resource.kind.ends_with(&format!("::{what}")))
+            .or_else(|| resources.iter().find(|(id, _)| id.contains(what)))
+            .or_else(|| resources.first());
+        let Some((id, resource)) = found else {
+            return format!("arn:aws:cloudformation:{region}:{account}:output/{stack}/{what}");
+        };
+        let name = self.physical(stack, id);
+        match resource.kind.as_str() {
+            "AWS::S3::Bucket" => format!("arn:aws:s3:::{name}"),
+            "AWS::IAM::Role" => format!("arn:aws:iam::{account}:role/{name}"),
+            "AWS::IAM::ManagedPolicy" => format!("arn:aws:iam::{account}:policy/{name}"),
+            "AWS::IAM::OIDCProvider" => {
+                let host = self.issuer.as_deref().unwrap_or(&name);
+                format!("arn:aws:iam::{account}:oidc-provider/{host}")
+            }
+            kind => {
+                let kind = kind.to_lowercase();
+                let mut parts = kind.split("::").skip(1);
+                let service = parts.next().unwrap_or("cloudformation");
+                let noun = parts.next().unwrap_or("resource");
+                format!("arn:aws:{service}:{region}:{account}:{noun}/{name}")
+            }
+        }
+    }
+
+    /// The physical name of a resource: the one a parameter gives it, or one made of the stack's.
+    pub(super) fn physical(&self, stack: &str, id: &str) -> String {
+        let noun = self
+            .interface
+            .resources
+            .get(id)
+            .and_then(|resource| resource.kind.rsplit("::").next());
+        let given = noun.and_then(|noun| self.given_name(&format!("{noun}Name")));
+        given.unwrap_or_else(|| format!("{stack}-{id}"))
+    }
+}
+
+/// The host and path of an identity provider's URL.
+pub(super) fn host(url: &str) -> &str {
+    url.trim_start_matches("https://").trim_end_matches('/')
+}
+
+/// Resources as the template writes them. One that cannot be read is not refused: that is for others.
+fn bodies(template: &str) -> BTreeMap<String, Value> {
+    let Ok(root) = yaml::parse(&SourceFile::new("template", template)) else {
+        return BTreeMap::new();
+    };
+    let resources = root.get("Resources").map(yaml::Node::entries);
+    resources
+        .unwrap_or_default()
+        .iter()
+        .map(|entry| (entry.key.clone(), entry.node.value()))
+        .collect()
+}
+
+/// Whether a part of a template takes the value of a parameter.
+fn mentions(value: &Value, parameter: &str) -> bool {
+    match value {
+        Value::Object(map) => map.iter().any(|(key, value)| match value {
+            Value::String(text) if key == "Ref" => text == parameter,
+            value => mentions(value, parameter),
+        }),
+        Value::Array(items) => items.iter().any(|item| mentions(item, parameter)),
+        Value::String(text) => text.contains(&format!("${{{parameter}}}")),
+        _ => false,
+    }
+}
