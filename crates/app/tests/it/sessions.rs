@@ -1,7 +1,7 @@
 //! Golden sessions: text files of commands with their full output, played against an emulator.
 //!
 //! A line that begins with `$ ` is run by the shell in the session's folder; what follows is what it
-//! printed. `INSTA_UPDATE=always cargo test` writes the files anew; read the difference before you commit.
+//! printed; a line that begins with `-- ` is a remark. `INSTA_UPDATE=always cargo test` writes the files anew; read the difference before you commit.
 
 
 use std::fmt::Write as _;
@@ -23,7 +23,7 @@ fn play(file: &Path, aws: &Emulator) -> String {
     );
     let mut played = String::new();
     for line in text.lines() {
-        if line.starts_with('#') {
+        if line.starts_with("-- ") {
             writeln!(played, "{line}").unwrap();
             continue;
         }

@@ -86,11 +86,7 @@ impl Timeline {
                 failing.id
             )),
         );
-        let begun: Vec<Part> = parts
-            .iter()
-            .filter(|part| made.begun.contains(&part.id))
-            .cloned()
-            .collect();
+        let begun = made.begun(parts);
         let stuck = mishaps.rollback.as_ref().map(|reason| Failing {
             id: failing.id.clone(),
             reason: reason.clone(),
@@ -123,7 +119,7 @@ impl Timeline {
         let Some(failing) = mishaps.failing.as_ref() else {
             let at = made.until + self.pause_ms;
             self.own(at, "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", None);
-            let until = self.remove(unwanted, at, None, &BTreeSet::new());
+            let until = self.remove(unwanted, at, None);
             self.own(until + self.pause_ms, "UPDATE_COMPLETE", None);
             return self.ended();
         };
@@ -135,8 +131,7 @@ impl Timeline {
                 failing.id
             )),
         );
-        let begun = parts.iter().filter(|part| made.begun.contains(&part.id)).cloned();
-        let (new, changed): (Vec<Part>, Vec<Part>) = begun.partition(|part| part.new);
+        let (new, changed): (Vec<Part>, Vec<Part>) = made.begun(parts).into_iter().partition(|part| part.new);
         let stuck = mishaps.rollback.as_ref().map(|reason| Failing {
             id: failing.id.clone(),
             reason: reason.clone(),
@@ -159,7 +154,7 @@ impl Timeline {
     /// Removes every part.
     pub(super) fn delete(mut self, parts: &[Part], from: u64, failing: Option<&Failing>) -> Vec<Event> {
         self.own(from, "DELETE_IN_PROGRESS", Some("User Initiated".to_owned()));
-        let until = self.remove(parts, from + self.pause_ms, failing, &BTreeSet::new()) + self.pause_ms;
+        let until = self.remove(parts, from + self.pause_ms, failing) + self.pause_ms;
         match failing {
             None => self.own(until, "DELETE_COMPLETE", None),
             Some(failing) => self.own(
@@ -238,26 +233,19 @@ impl Timeline {
             return self.ended();
         }
         self.own(until, "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", None);
-        let until = self.remove(new, until, None, &BTreeSet::new());
+        let until = self.remove(new, until, None);
         self.own(until + self.pause_ms, "UPDATE_ROLLBACK_COMPLETE", None);
         self.ended()
     }
 
     /// Removes parts, each once all that needs it is gone. One that fails keeps what it needs in place.
-    /// Kept parts are skipped, unless they never came to be. Returns when the last is done.
-    fn remove(
-        &mut self,
-        parts: &[Part],
-        from: u64,
-        failing: Option<&Failing>,
-        incomplete: &BTreeSet<String>,
-    ) -> u64 {
-        let skipped = |part: &Part| part.kept && !incomplete.contains(&part.id);
+    /// Kept parts are skipped. Returns when the last is done.
+    fn remove(&mut self, parts: &[Part], from: u64, failing: Option<&Failing>) -> u64 {
         let users = |part: &Part| {
             let users = parts.iter().filter(|other| other.after.contains(&part.id));
             users.map(|other| other.id.clone()).collect()
         };
-        let takes = |part: &Part| if skipped(part) { 0 } else { part.removing_ms };
+        let takes = |part: &Part| if part.kept { 0 } else { part.removing_ms };
         let times = place(parts, from, takes, users);
         let blocked = failing
             .map(|failing| needed(parts, &failing.id))
@@ -270,7 +258,7 @@ impl Timeline {
                     self.of(part, end, "DELETE_FAILED", Some(failing.reason.clone()));
                 }
                 None if blocked.contains(part.id.as_str()) => continue,
-                None if skipped(part) => self.of(part, start, "DELETE_SKIPPED", None),
+                None if part.kept => self.of(part, start, "DELETE_SKIPPED", None),
                 None => {
                     self.of(part, start, "DELETE_IN_PROGRESS", None);
                     self.of(part, end, "DELETE_COMPLETE", None);
@@ -304,18 +292,19 @@ impl Timeline {
         });
     }
 
-    /// The events in the order they happen. What began a failure comes before what it cancelled, and the
-    /// stack's own word after both.
+    /// The events in the order they happen. At one moment: what ended, what that cancelled, the stack's own
+    /// word, and then what begins.
     fn ended(mut self) -> Vec<Event> {
         let rank = |event: &Event| {
             let cancelled = event
                 .reason
                 .as_ref()
                 .is_some_and(|reason| reason.ends_with("cancelled"));
-            match (&event.resource, cancelled) {
+            match (&event.resource, event.status.ends_with("_IN_PROGRESS")) {
+                (Some(_), false) if cancelled => 1,
                 (Some(_), false) => 0,
-                (Some(_), true) => 1,
                 (None, _) => 2,
+                (Some(_), true) => 3,
             }
         };
         self.events.sort_by_key(|event| (event.at, rank(event)));
@@ -336,6 +325,20 @@ struct Made {
     begun: BTreeSet<String>,
     /// Begun, but never complete.
     incomplete: BTreeSet<String>,
+}
+
+impl Made {
+    /// The parts that were begun. One that never came to be is not kept.
+    fn begun(&self, parts: &[Part]) -> Vec<Part> {
+        let begun = parts.iter().filter(|part| self.begun.contains(&part.id));
+        begun
+            .cloned()
+            .map(|mut part| {
+                part.kept &= !self.incomplete.contains(&part.id);
+                part
+            })
+            .collect()
+    }
 }
 
 /// A part and all it needs, directly or through others.
@@ -448,19 +451,55 @@ mod tests {
 
     #[test]
     fn resources_are_made_in_parallel_as_far_as_they_allow() {
-        insta::assert_snapshot!(told(&timeline().create(&parts(), 0, &Mishaps::default())), @"");
+        insta::assert_snapshot!(told(&timeline().create(&parts(), 0, &Mishaps::default())), @"
+         0.0 stack CREATE_IN_PROGRESS: User Initiated
+         1.0 Bucket CREATE_IN_PROGRESS
+         1.0 Role CREATE_IN_PROGRESS
+        21.0 Bucket CREATE_COMPLETE
+        21.0 Policy CREATE_IN_PROGRESS
+        25.0 Policy CREATE_COMPLETE
+        31.0 Role CREATE_COMPLETE
+        32.0 stack CREATE_COMPLETE
+        ");
     }
 
     #[test]
     fn the_first_failure_cancels_the_rest_and_everything_begun_is_removed() {
-        insta::assert_snapshot!(told(&timeline().create(&parts(), 0, &fails("Bucket"))), @"");
+        insta::assert_snapshot!(told(&timeline().create(&parts(), 0, &fails("Bucket"))), @"
+         0.0 stack CREATE_IN_PROGRESS: User Initiated
+         1.0 Bucket CREATE_IN_PROGRESS
+         1.0 Role CREATE_IN_PROGRESS
+        21.0 Bucket CREATE_FAILED: it is not to be
+        21.0 Role CREATE_FAILED: Resource creation cancelled
+        21.0 stack ROLLBACK_IN_PROGRESS: The following resource(s) failed to create: [Bucket]. Rollback requested by user.
+        22.0 Bucket DELETE_IN_PROGRESS
+        22.0 Role DELETE_IN_PROGRESS
+        32.0 Bucket DELETE_COMPLETE
+        37.0 Role DELETE_COMPLETE
+        38.0 stack ROLLBACK_COMPLETE
+        ");
     }
 
     #[test]
     fn what_is_kept_is_skipped_by_a_rollback_only_once_it_was_there() {
         let mut parts = parts();
         parts.iter_mut().for_each(|part| part.kept = true);
-        insta::assert_snapshot!(told(&timeline().create(&parts, 0, &fails("Policy"))), @"");
+        insta::assert_snapshot!(told(&timeline().create(&parts, 0, &fails("Policy"))), @"
+         0.0 stack CREATE_IN_PROGRESS: User Initiated
+         1.0 Bucket CREATE_IN_PROGRESS
+         1.0 Role CREATE_IN_PROGRESS
+        21.0 Bucket CREATE_COMPLETE
+        21.0 Policy CREATE_IN_PROGRESS
+        25.0 Policy CREATE_FAILED: it is not to be
+        25.0 Role CREATE_FAILED: Resource creation cancelled
+        25.0 stack ROLLBACK_IN_PROGRESS: The following resource(s) failed to create: [Policy]. Rollback requested by user.
+        26.0 Policy DELETE_IN_PROGRESS
+        26.0 Role DELETE_IN_PROGRESS
+        28.0 Policy DELETE_COMPLETE
+        28.0 Bucket DELETE_SKIPPED
+        41.0 Role DELETE_COMPLETE
+        42.0 stack ROLLBACK_COMPLETE
+        ");
     }
 
     #[test]
@@ -473,7 +512,17 @@ mod tests {
             0,
             &Mishaps::default(),
         );
-        insta::assert_snapshot!(told(&events), @"");
+        insta::assert_snapshot!(told(&events), @"
+         0.0 stack UPDATE_IN_PROGRESS: User Initiated
+         1.0 Bucket UPDATE_IN_PROGRESS
+        21.0 Bucket UPDATE_COMPLETE
+        21.0 Policy CREATE_IN_PROGRESS
+        25.0 Policy CREATE_COMPLETE
+        26.0 stack UPDATE_COMPLETE_CLEANUP_IN_PROGRESS
+        26.0 Role DELETE_IN_PROGRESS
+        41.0 Role DELETE_COMPLETE
+        42.0 stack UPDATE_COMPLETE
+        ");
     }
 
     #[test]
@@ -481,12 +530,35 @@ mod tests {
         let mut changed = part("Bucket", &[], 20);
         changed.new = false;
         let parts = [changed.clone(), part("Role", &[], 5)];
-        insta::assert_snapshot!(told(&timeline().update(&parts, &[], 0, &fails("Bucket"))), @"");
+        insta::assert_snapshot!(told(&timeline().update(&parts, &[], 0, &fails("Bucket"))), @"
+         0.0 stack UPDATE_IN_PROGRESS: User Initiated
+         1.0 Bucket UPDATE_IN_PROGRESS
+         1.0 Role CREATE_IN_PROGRESS
+         6.0 Role CREATE_COMPLETE
+        21.0 Bucket UPDATE_FAILED: it is not to be
+        21.0 stack UPDATE_ROLLBACK_IN_PROGRESS: The following resource(s) failed to update: [Bucket].
+        22.0 Bucket UPDATE_IN_PROGRESS
+        42.0 Bucket UPDATE_COMPLETE
+        43.0 stack UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS
+        43.0 Role DELETE_IN_PROGRESS
+        45.5 Role DELETE_COMPLETE
+        46.5 stack UPDATE_ROLLBACK_COMPLETE
+        ");
         let stuck = Mishaps {
             rollback: Some("nor to be again".to_owned()),
             ..fails("Bucket")
         };
-        insta::assert_snapshot!(told(&timeline().update(&parts, &[], 0, &stuck)), @"");
+        insta::assert_snapshot!(told(&timeline().update(&parts, &[], 0, &stuck)), @"
+         0.0 stack UPDATE_IN_PROGRESS: User Initiated
+         1.0 Bucket UPDATE_IN_PROGRESS
+         1.0 Role CREATE_IN_PROGRESS
+         6.0 Role CREATE_COMPLETE
+        21.0 Bucket UPDATE_FAILED: it is not to be
+        21.0 stack UPDATE_ROLLBACK_IN_PROGRESS: The following resource(s) failed to update: [Bucket].
+        22.0 Bucket UPDATE_IN_PROGRESS
+        42.0 Bucket UPDATE_FAILED: nor to be again
+        43.0 stack UPDATE_ROLLBACK_FAILED: nor to be again
+        ");
         let on = timeline().continue_rollback(&[changed], &[part("Role", &[], 5)], 0);
         insta::assert_snapshot!(told(&on), @"");
     }
@@ -494,7 +566,14 @@ mod tests {
     #[test]
     fn what_cannot_be_removed_keeps_what_it_needs() {
         let policy = fails("Policy").failing;
-        insta::assert_snapshot!(told(&timeline().delete(&parts(), 0, policy.as_ref())), @"");
+        insta::assert_snapshot!(told(&timeline().delete(&parts(), 0, policy.as_ref())), @"
+         0.0 stack DELETE_IN_PROGRESS: User Initiated
+         1.0 Policy DELETE_IN_PROGRESS
+         1.0 Role DELETE_IN_PROGRESS
+         3.0 Policy DELETE_FAILED: it is not to be
+        16.0 Role DELETE_COMPLETE
+        17.0 stack DELETE_FAILED: The following resource(s) failed to delete: [Policy].
+        ");
     }
 
     #[test]
