@@ -11,7 +11,15 @@ pub(crate) fn bench(flags: &[String]) -> anyhow::Result<()> {
     let mut planner = Command::new(env!("CARGO"));
     planner
         .current_dir(root())
-        .args(["bench", "--quiet", "--package", "landfall-engine", "--bench", "planner", "--"])
+        .args([
+            "bench",
+            "--quiet",
+            "--package",
+            "landfall-engine",
+            "--bench",
+            "planner",
+            "--",
+        ])
         .args(flags);
     run(&mut planner)?;
     println!();
@@ -26,7 +34,10 @@ fn start() -> anyhow::Result<()> {
     let mut times: Vec<Duration> = Vec::new();
     for _ in 0..STARTS {
         let began = Instant::now();
-        Command::new(&binary).arg("--help").stdout(Stdio::null()).status()?;
+        Command::new(&binary)
+            .arg("--help")
+            .stdout(Stdio::null())
+            .status()?;
         times.push(began.elapsed());
     }
     times.sort();
@@ -44,7 +55,17 @@ fn start() -> anyhow::Result<()> {
 fn dependencies() -> anyhow::Result<()> {
     let output = Command::new(env!("CARGO"))
         .current_dir(root())
-        .args(["tree", "--package", "landfall", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args([
+            "tree",
+            "--package",
+            "landfall",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+        ])
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut crates: Vec<&str> = text.lines().filter_map(|line| line.split(" (").next()).collect();

@@ -8,7 +8,14 @@ use crate::{cargo, root, target};
 
 /// File, and the arguments of `landfall` that print it.
 const GENERATED: [(&str, &[&str]); 3] = [
-    ("docs/account-bootstrap.svg", &["graph", "--platform", "blueprints/account-bootstrap/platform.yaml"]),
+    (
+        "docs/account-bootstrap.svg",
+        &[
+            "graph",
+            "--platform",
+            "blueprints/account-bootstrap/platform.yaml",
+        ],
+    ),
     ("schemas/platform.schema.json", &["schema", "platform"]),
     ("schemas/component.schema.json", &["schema", "component"]),
 ];

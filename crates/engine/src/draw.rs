@@ -194,7 +194,12 @@ impl<'a> Layout<'a> {
         for (edge, (before, step)) in edges.iter().enumerate() {
             let mut from = Item::Step(before);
             let between = column[before] + 1..column[&step.id];
-            for (column, items) in columns.iter_mut().enumerate().take(between.end).skip(between.start) {
+            for (column, items) in columns
+                .iter_mut()
+                .enumerate()
+                .take(between.end)
+                .skip(between.start)
+            {
                 let passing = Item::Passing { edge, column };
                 items.push(passing);
                 comes_from.entry(passing).or_default().push(from);

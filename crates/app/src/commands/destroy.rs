@@ -94,7 +94,10 @@ impl Left {
     /// Looks once more.
     pub(crate) async fn find(session: &Session) -> anyhow::Result<Left> {
         let platform = session.loaded.wanted.facts.name.clone();
-        Ok(Left { platform, owned: session.look().await?.owned })
+        Ok(Left {
+            platform,
+            owned: session.look().await?.owned,
+        })
     }
 
     /// Whether only what is retained on purpose is left.
@@ -107,9 +110,18 @@ impl Left {
         if self.owned.is_empty() {
             return format!("A fresh search found nothing that belongs to {}.", self.platform);
         }
-        let why = |retain| if retain { "retained on purpose; `--include-retained` removes it" } else { "STILL THERE" };
-        let list: Vec<String> =
-            self.owned.iter().map(|owned| format!("  {}  {}", owned.step, why(owned.retain))).collect();
+        let why = |retain| {
+            if retain {
+                "retained on purpose; `--include-retained` removes it"
+            } else {
+                "STILL THERE"
+            }
+        };
+        let list: Vec<String> = self
+            .owned
+            .iter()
+            .map(|owned| format!("  {}  {}", owned.step, why(owned.retain)))
+            .collect();
         format!("A fresh search found:\n{}", list.join("\n"))
     }
 }

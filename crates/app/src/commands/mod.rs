@@ -120,7 +120,10 @@ async fn plan(arguments: &crate::cli::Plan, paint: Paint) -> anyhow::Result<u8> 
         print!("{}", show::plan(&plan, paint));
         if let Some(past) = session.world.store.unfinished()? {
             let word = landfall_store::purpose_word(past.plan.purpose);
-            println!("The run {} has not come to its end; `landfall {word}` goes on with it first.", past.run);
+            println!(
+                "The run {} has not come to its end; `landfall {word}` goes on with it first.",
+                past.run
+            );
         }
         if let Some(file) = &arguments.out {
             println!(

@@ -111,10 +111,8 @@ fn simulated(folder: &Path, arguments: &crate::cli::Up) -> anyhow::Result<Sessio
     let facts = &loaded.wanted.facts;
     let clock: Arc<dyn Clock> = Arc::new(ScaledClock::new(arguments.speed));
     let config = WorldConfig {
-        account: facts.account.clone(),
-        region: facts.region.clone(),
         seed: arguments.seed,
-        ..WorldConfig::default()
+        ..WorldConfig::new(&facts.account, &facts.region)
     };
     let cloud = landfall_sim::World::new(config, clock.clone());
     let world = world::world(

@@ -1,6 +1,6 @@
 //! A run as it goes on: bars on a terminal, plain lines elsewhere, JSON lines for programs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::sync::Mutex;
@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use landfall_engine::Run;
 use landfall_model::StepId;
+use landfall_model::definition::StepKind;
 use landfall_model::journal::{Entry, Record};
 use landfall_model::plan::{Action, Plan};
 use landfall_model::provider::{Failure, Outcome, Outputs};
@@ -21,6 +22,8 @@ pub(crate) struct Screen {
     paint: Paint,
     width: usize,
     total: usize,
+    /// Steps whose parts are too many and too quick to be told one by one in a log.
+    quiet: HashSet<StepId>,
     state: Mutex<State>,
 }
 
@@ -55,6 +58,10 @@ impl Screen {
             paint,
             width: running().map(|step| step.id.as_str().len()).max().unwrap_or(0),
             total: running().count(),
+            quiet: running()
+                .filter(|step| matches!(step.kind, StepKind::Files | StepKind::Entity))
+                .map(|step| step.id.clone())
+                .collect(),
             state: Mutex::default(),
         }
     }
@@ -81,12 +88,7 @@ impl Screen {
     fn started(&self, step: &StepId) {
         match &self.kind {
             Kind::Bars(bars) => {
-                let style = ProgressStyle::with_template(
-                    "  {spinner:.blue} {prefix}  {wide_msg} {pos}/{len} {elapsed:>4}",
-                )
-                .expect("the template is ours")
-                .tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ");
-                let bar = bars.add(ProgressBar::new(0).with_style(style));
+                let bar = bars.add(ProgressBar::new(0).with_style(bar_style(false)));
                 bar.set_prefix(format!("{:<width$}", step.as_str(), width = self.width));
                 bar.set_message("started");
                 bar.enable_steady_tick(std::time::Duration::from_millis(120));
@@ -102,12 +104,14 @@ impl Screen {
             Kind::Bars(_) => {
                 if let Some(bar) = self.state().bars.get(step) {
                     if let Some((done, all)) = parts {
+                        bar.set_style(bar_style(true));
                         bar.set_length(all);
                         bar.set_position(done);
                     }
                     bar.set_message(message.to_owned());
                 }
             }
+            Kind::Lines if self.quiet.contains(step) => {}
             Kind::Lines => {
                 // The same words again would only fill a log.
                 let new = self
@@ -172,6 +176,17 @@ impl Screen {
             Entry::RunStarted { .. } | Entry::Interrupted | Entry::RunFinished { .. } => {}
         }
     }
+}
+
+/// A running step's bar; parts are shown once they are counted.
+fn bar_style(counted: bool) -> ProgressStyle {
+    let template = if counted {
+        "  {spinner:.blue} {prefix}  {wide_msg} {pos}/{len} {elapsed:>4}"
+    } else {
+        "  {spinner:.blue} {prefix}  {wide_msg} {elapsed:>4}"
+    };
+    let style = ProgressStyle::with_template(template).expect("the template is ours");
+    style.tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ")
 }
 
 impl Watcher for Screen {

@@ -2,7 +2,6 @@
 //! throttling, credentials that expire, stacks that are stuck. Real processes, a real emulator behind
 //! a proxy of ours.
 
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

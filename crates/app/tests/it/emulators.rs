@@ -1,7 +1,6 @@
 //! The main job against emulators we did not write. What was made is asked of the services themselves,
 //! through boto3, never of the stack's status.
 
-
 use std::process::Command;
 
 use crate::common::{ACCOUNT, Session, bootstrap, platform};

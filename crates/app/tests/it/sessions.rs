@@ -3,7 +3,6 @@
 //! A line that begins with `$ ` is run by the shell in the session's folder; what follows is what it
 //! printed; a line that begins with `-- ` is a remark. `INSTA_UPDATE=always cargo test` writes the files anew; read the difference before you commit.
 
-
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;

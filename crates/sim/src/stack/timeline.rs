@@ -91,12 +91,7 @@ impl Timeline {
             id: failing.id.clone(),
             reason: reason.clone(),
         });
-        let until = self.remove(
-            &begun,
-            made.until + self.pause_ms,
-            stuck.as_ref(),
-            &made.incomplete,
-        );
+        let until = self.remove(&begun, made.until + self.pause_ms, stuck.as_ref());
         let status = if stuck.is_some() {
             "ROLLBACK_FAILED"
         } else {
@@ -560,7 +555,15 @@ mod tests {
         43.0 stack UPDATE_ROLLBACK_FAILED: nor to be again
         ");
         let on = timeline().continue_rollback(&[changed], &[part("Role", &[], 5)], 0);
-        insta::assert_snapshot!(told(&on), @"");
+        insta::assert_snapshot!(told(&on), @"
+         0.0 stack UPDATE_ROLLBACK_IN_PROGRESS: User Initiated
+         1.0 Bucket UPDATE_IN_PROGRESS
+        21.0 Bucket UPDATE_COMPLETE
+        22.0 stack UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS
+        22.0 Role DELETE_IN_PROGRESS
+        24.5 Role DELETE_COMPLETE
+        25.5 stack UPDATE_ROLLBACK_COMPLETE
+        ");
     }
 
     #[test]
