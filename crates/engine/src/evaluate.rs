@@ -12,7 +12,8 @@ use landfall_model::work::{FilesWork, Known, SecretWork, StackWork, Step, Work};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::expression::{self, Compiler, EvaluateError, Lookup, Scope, unknown, waits_for};
+pub use crate::expression::EvaluateError;
+use crate::expression::{self, Compiler, Lookup, Scope, unknown, waits_for};
 
 /// What a step gives, as far as that is known.
 #[derive(Clone, Copy, Debug)]
