@@ -205,6 +205,15 @@ async fn graph(arguments: &crate::cli::Graph) -> anyhow::Result<u8> {
         PlanId("graph".to_owned()),
         String::new(),
     )?;
+    if arguments.common.json {
+        let steps: Vec<serde_json::Value> = plan
+            .steps
+            .iter()
+            .map(|step| serde_json::json!({ "id": step.id, "kind": step.kind, "after": step.after }))
+            .collect();
+        print_json(&steps)?;
+        return Ok(0);
+    }
     let text = match arguments.format {
         crate::cli::GraphFormat::Svg => landfall_engine::draw::svg(&plan),
         crate::cli::GraphFormat::Dot => landfall_engine::draw::dot(&plan),
