@@ -122,6 +122,12 @@ impl Execution<'_> {
             .collect();
         let mut running: HashMap<StepId, ()> = HashMap::new();
         loop {
+            // Here and not where a step fails: a run may have died right after it recorded a failure.
+            for (step, because) in run.unreachable() {
+                let entry = Entry::StepSkipped { step, because };
+                run.record(&entry)?;
+                self.note(entry).await?;
+            }
             for (step, token) in again.drain(..) {
                 let work = self
                     .begin(&mut run, &expressions, &credentials, &paused, &step, token)
@@ -155,11 +161,6 @@ impl Execution<'_> {
                     let entry = ended(step, took_ms, result);
                     run.record(&entry)?;
                     self.note(entry).await?;
-                    for (step, because) in run.unreachable() {
-                        let entry = Entry::StepSkipped { step, because };
-                        run.record(&entry)?;
-                        self.note(entry).await?;
-                    }
                 }
                 Some(reason) = pauses.recv() => self.note(Entry::Paused { reason }).await?,
                 changed = stop.changed(), if !stopping => {

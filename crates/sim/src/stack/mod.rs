@@ -35,8 +35,9 @@ pub struct SimStacks {
     world: Arc<World>,
 }
 
-/// How often a busy stack is looked at: often at first, because short operations are common.
-const LOOK_MS: (u64, u64) = (300, 10_000);
+/// How often a busy stack is looked at: often at first, because short operations are common. The longest
+/// wait is shorter than for a real account, which must not be asked too often.
+const LOOK_MS: (u64, u64) = (300, 3_000);
 
 /// What a stack's status means for us.
 #[derive(Clone, Copy)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use landfall_runner::Ended;
+use landfall_sim::Fault;
 
 use crate::stage::{Attempt, Crash, Stage, Told, acme};
 
@@ -61,6 +62,35 @@ async fn death_at_any_record_of_an_apply_changes_nothing_in_the_end() {
         assert_eq!(told.outputs(), all.outputs(), "{crash:?}");
         assert_eq!(told.outcomes(), all.outcomes(), "{crash:?}");
         assert!(!stage.plan().await.has_changes(), "{crash:?}");
+        attempt
+    })
+    .await;
+    assert_eq!(deaths, AWAY.len() * 2 * all.records().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn death_at_any_record_of_a_run_that_fails_does_not_hide_the_failure() {
+    let fails = || Fault::StackFails {
+        stack: "acme-access-boundary".to_owned(),
+        resource: "Boundary".to_owned(),
+        reason: "no room".to_owned(),
+    };
+    let mut undisturbed = Stage::new(acme(), vec![fails()]);
+    let (_, all) = undisturbed.apply().await;
+    assert_eq!(all.ends().matches("skipped").count(), 3);
+    let deaths = at_every_record(async |crash, away| {
+        let mut stage = Stage::new(acme(), vec![fails()]);
+        let plan = stage.plan().await;
+        let told = stage.run(plan);
+        let attempt = stage.attempt(&told, Some(crash)).await;
+        if attempt == Attempt::Crashed {
+            stage.wait(away).await;
+            let ended = stage.attempt(&told, None).await;
+            assert_eq!(ended, Attempt::Ended(Ended::Failed), "{crash:?}\n{}", told.text());
+            told.assert_sound();
+        }
+        assert_eq!(told.ends(), all.ends(), "{crash:?}");
+        assert_eq!(stage.world.stacks(), undisturbed.world.stacks(), "{crash:?}");
         attempt
     })
     .await;

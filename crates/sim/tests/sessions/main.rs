@@ -1,5 +1,6 @@
 //! Plans carried out in a simulated cloud, told as sessions: the executor, the engine and the world
 //! together, in virtual time.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod chance;
 mod crashes;

@@ -33,7 +33,16 @@ async fn a_second_plan_has_no_changes() {
     stage.apply().await;
     let plan = stage.plan().await;
     assert!(!plan.has_changes());
-    insta::assert_snapshot!(plan_text(&plan), @"");
+    insta::assert_snapshot!(plan_text(&plan), @"
+    check access.identity: looked at in every run
+    none access.boundary: up to date
+    none access.oidc: up to date
+    none access.state: up to date
+    none access.pipeline: up to date
+    none signIn.clientSecret: up to date
+    none signIn.pool: up to date
+    check signIn.discovery: looked at in every run
+    ");
     let calls = stage.world.calls();
     let (ended, told) = stage.apply().await;
     assert_eq!(ended, Ended::Succeeded);
@@ -63,11 +72,30 @@ async fn a_failing_stack_stops_only_what_depends_on_it() {
     assert_eq!(ended, Ended::Failed);
     told.assert_sound();
     insta::assert_snapshot!(told.text());
-    insta::assert_snapshot!(stage.statuses().join("\n"), @"");
+    insta::assert_snapshot!(stage.statuses().join("\n"), @"
+    acme-access-boundary CREATE_COMPLETE
+    acme-access-oidc CREATE_COMPLETE
+    acme-access-state ROLLBACK_COMPLETE
+    ");
 
     // What failed is mended: the next run clears the rest away and makes what is missing.
     let plan = stage.plan().await;
-    insta::assert_snapshot!(plan_text(&plan), @"");
+    insta::assert_snapshot!(plan_text(&plan), @"
+    check access.identity: looked at in every run
+    none access.boundary: up to date
+    none access.oidc: up to date
+    create access.state: ROLLBACK_COMPLETE: its creation failed and was rolled back; it holds nothing
+      Add AWS::S3::Bucket Bucket
+      Add AWS::S3::BucketPolicy BucketPolicy
+    create access.pipeline: does not exist yet
+      Add AWS::IAM::Role Role
+    none signIn.clientSecret: up to date
+    create signIn.pool: does not exist yet
+      Add AWS::Cognito::UserPool Pool
+      Add AWS::Cognito::UserPoolClient Client
+      Add AWS::Cognito::UserPoolDomain Domain
+    check signIn.discovery: looked at in every run
+    ");
     let (ended, told) = stage.apply().await;
     assert_eq!(ended, Ended::Succeeded, "{}", told.text());
     assert_eq!(told.said("clearing it away").len(), 1);
@@ -113,7 +141,25 @@ async fn credentials_that_will_not_last_are_refused_before_anything_is_made() {
     let mut stage = Stage::new(acme(), vec![expiry]);
     let (ended, told) = stage.apply().await;
     assert_eq!(ended, Ended::Failed);
-    insta::assert_snapshot!(told.text(), @"");
+    insta::assert_snapshot!(told.text(), @r#"
+    00:00:00.480  run-1 of plan starts, to Apply
+    00:00:00.480  access.identity starts as landfall-a6af4849c8cb
+    00:00:00.480  signIn.clientSecret starts as landfall-afa0c6fcfa16
+    00:00:00.600  access.identity failed after 0.1 s: the credentials of arn:aws:sts::111122223333:assumed-role/simulated/you last 299 s, but at least 900 s are needed
+        way out: sign in again
+    00:00:00.600  access.boundary is skipped because of access.identity
+    00:00:00.600  access.oidc is skipped because of access.identity
+    00:00:00.600  access.state is skipped because of access.identity
+    00:00:00.600  access.pipeline is skipped because of access.identity
+    00:00:00.600  signIn.pool is skipped because of access.identity
+    00:00:00.600  signIn.discovery is skipped because of access.identity
+    00:00:00.840  signIn.clientSecret is done: Created in 0.4 s
+        arn: arn:aws:secretsmanager:us-east-1:111122223333:secret:acme-signIn-clientSecret-urazmy
+        name: acme-signIn-clientSecret
+        reference: {{resolve:secretsmanager:arn:aws:secretsmanager:us-east-1:111122223333:secret:acme-signIn-clientSecret-urazmy:SecretString}}
+        owns {"name":"acme-signIn-clientSecret","recoveryDays":7}
+    00:00:00.840  finished, badly
+    "#);
     assert_eq!(stage.world.stacks(), []);
 }
 
@@ -135,7 +181,7 @@ async fn a_run_that_is_asked_to_stop_finishes_what_is_in_flight() {
     };
     assert_eq!(attempt, Attempt::Ended(Ended::Interrupted));
     insta::assert_snapshot!(told.text());
-    insta::assert_snapshot!(told.said("stopping").join("\n"), @"");
+    insta::assert_snapshot!(told.said("stopping").join("\n"), @"stopping: [StepId(access.boundary), StepId(access.oidc), StepId(access.state)]");
     let busy = stage
         .statuses()
         .into_iter()
@@ -168,7 +214,20 @@ async fn throttling_without_end_fails_the_step_in_the_end() {
     stage.world.add_fault(Fault::Throttling { calls: u32::MAX });
     let told = stage.run(plan);
     assert_eq!(stage.attempt(&told, None).await, Attempt::Ended(Ended::Failed));
-    insta::assert_snapshot!(told.text(), @"");
+    insta::assert_snapshot!(told.text(), @"
+    00:00:00.480  run-1 of plan starts, to Apply
+    00:00:00.480  access.identity starts as landfall-a6af4849c8cb
+    00:00:00.480  signIn.clientSecret starts as landfall-afa0c6fcfa16
+    00:15:18.100  access.identity failed after 917.6 s: asking whose credentials these are: Rate exceeded (Throttling)
+    00:15:18.100  access.boundary is skipped because of access.identity
+    00:15:18.100  access.oidc is skipped because of access.identity
+    00:15:18.100  access.state is skipped because of access.identity
+    00:15:18.100  access.pipeline is skipped because of access.identity
+    00:15:18.100  signIn.pool is skipped because of access.identity
+    00:15:18.100  signIn.discovery is skipped because of access.identity
+    00:15:18.100  signIn.clientSecret failed after 917.6 s: making the secret `acme-signIn-clientSecret`: Rate exceeded (Throttling)
+    00:15:18.100  finished, badly
+    ");
 }
 
 #[tokio::test(start_paused = true)]
@@ -271,7 +330,14 @@ async fn what_someone_else_made_is_used_and_left_in_place() {
     assert_eq!(plan.count(Action::Adopt), 1, "{}", plan_text(&plan));
     let (ended, told) = stage.apply().await;
     assert_eq!(ended, Ended::Succeeded);
-    insta::assert_snapshot!(told.text().split("\n00:").find(|text| text.contains("Adopted")).unwrap(), @"");
+    insta::assert_snapshot!(told.text().split("\n00:").find(|text| text.contains("Adopted")).unwrap(), @r#"
+    00:01.320  access.oidc is done: Adopted in 0.2 s
+        ProviderArn: arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com
+        owns {"oidcProvider":"arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"}
+        made after access.identity
+        made by someone else
+        note: uses the identity provider for https://token.actions.githubusercontent.com that the account already has; destroy leaves it in place
+    "#);
     assert!(!stage.plan().await.has_changes());
     assert_eq!(stage.plan().await.count(Action::Adopt), 0);
     assert!(

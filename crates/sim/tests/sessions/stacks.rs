@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use landfall_engine::plan_apply;
 use landfall_model::journal::Entry;
 use landfall_model::provider::{Failure, Outcome};
 use landfall_model::wanted::Wanted;
@@ -161,7 +162,7 @@ async fn a_failed_update_is_taken_back_and_tried_again() {
                 kind: "AWS::DynamoDB::Table",
                 state: "CREATE_FAILED",
                 reason: "no room",
-                at: "2026-01-01T00:01:31.613Z",
+                at: "2026-01-01T00:01:26.753Z",
             },
         ),
         way_out: Some(
@@ -193,9 +194,7 @@ async fn a_stack_that_got_stuck_is_freed_first() {
     assert_eq!(ended, Ended::Failed);
     // What came first is told, not what followed from it.
     assert_eq!(failure(&told).cause.unwrap().reason, "no room");
-    insta::assert_snapshot!(plan_text(&stage.plan().await), @"
-    update data.main: UPDATE_ROLLBACK_FAILED: an update failed and its rollback too; the rollback is continued first
-    ");
+    insta::assert_snapshot!(plan_text(&stage.plan().await), @"update data.main: UPDATE_ROLLBACK_FAILED: an update failed and its rollback too; the rollback is continued first");
     let (ended, told) = stage.apply().await;
     assert_eq!(ended, Ended::Succeeded, "{}", told.text());
     assert_eq!(
@@ -289,9 +288,7 @@ async fn a_run_that_dies_leaves_its_stacks_to_go_on_by_themselves() {
         resources(&stage),
         ["CREATE_IN_PROGRESS: Bucket CREATE_IN_PROGRESS"]
     );
-    insta::assert_snapshot!(plan_text(&stage.plan().await), @"
-    update data.main: CREATE_IN_PROGRESS: waits until that is over, then brings it up to date
-    ");
+    insta::assert_snapshot!(plan_text(&stage.plan().await), @"update data.main: CREATE_IN_PROGRESS: waits until that is over, then brings it up to date");
     stage.wait(Duration::from_secs(60)).await;
     assert_eq!(
         resources(&stage),
@@ -336,18 +333,35 @@ async fn another_run_waits_for_what_is_busy() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stack_of_another_platform_is_not_touched() {
-    let mut stage = stands().await;
-    // The same name, made up of other parts: platform `shop-data`, component `main`.
-    let mut other = shop(TEMPLATE, 7);
-    other.facts.name = "shop".to_owned();
-    stage.wanted = other;
+    // `shop-data` with a component `x` asks for the name that `shop` gives to its component `data-x`.
+    let definition: &[(&str, &str)] = &[("component.yaml", COMPONENT), ("main.cfn.yaml", TEMPLATE)];
+    let theirs = read(
+        &PLATFORM.replace(" data: {", " data-x: {"),
+        &[("data", definition)],
+    );
+    let ours = PLATFORM
+        .replace("name: shop", "name: shop-data")
+        .replace(" data: {", " x: {");
+    let mut stage = Stage::new(read(&ours, &[("data", definition)]), Vec::new());
+    let too_early = stage.plan().await;
+    let ours = std::mem::replace(&mut stage.wanted, theirs);
+    assert_eq!(stage.apply().await.0, Ended::Succeeded);
+
+    stage.wanted = ours;
+    stage.remembered.clear();
     let seen = look(&stage.wanted, &stage.providers, Vec::new()).await.unwrap();
-    assert_eq!(seen.owned.len(), 1);
-    let elsewhere = landfall_sim::providers(&stage.world);
-    let owned = elsewhere
-        .of(landfall_model::definition::StepKind::Stack)
-        .owned("another")
-        .await
-        .unwrap();
-    assert_eq!(owned, []);
+    let refused = plan_apply(stage.wanted.clone(), &seen, too_early.id.clone(), String::new()).unwrap_err();
+    insta::assert_snapshot!(refused, @"
+    something stands in the way that this platform does not own:
+      x.main: the stack `shop-data-x-main` belongs to the platform `shop`; rename this platform or the component
+    ");
+    // Nor is it touched by a plan from before it was there.
+    let told = stage.run(too_early);
+    assert_eq!(stage.attempt(&told, None).await, Attempt::Ended(Ended::Failed));
+    insta::assert_snapshot!(failure(&told).summary, @"the stack `shop-data-x-main` belongs to the platform `shop`; rename this platform or the component");
+    assert_eq!(
+        resources(&stage),
+        ["CREATE_COMPLETE: Bucket CREATE_COMPLETE, Policy CREATE_COMPLETE"]
+    );
+    assert_eq!(stage.plan_destroy().await.steps, []);
 }

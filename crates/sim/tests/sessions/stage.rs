@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use landfall_engine::{DefinitionFolder, Library, plan_apply, plan_destroy};
+use landfall_engine::{DefinitionFolder, Library, Seen, plan_apply, plan_destroy};
 use landfall_model::id::{PlanId, RunId};
 use landfall_model::journal::{Entry, Record};
 use landfall_model::plan::{Action, Plan};
@@ -270,10 +270,21 @@ impl Stage {
         }
     }
 
+    /// What stands. Whoever looks signs in again when credentials expire meanwhile.
+    async fn look(&self) -> Seen {
+        let remembered: Vec<Owned> = self.remembered.values().cloned().collect();
+        match look(&self.wanted, &self.providers, remembered.clone()).await {
+            Ok(seen) => seen,
+            Err(_) => {
+                self.world.renew_credentials();
+                look(&self.wanted, &self.providers, remembered).await.unwrap()
+            }
+        }
+    }
+
     /// Plans to bring the world to what the platform asks for.
     pub(crate) async fn plan(&self) -> Plan {
-        let remembered = self.remembered.values().cloned().collect();
-        let seen = look(&self.wanted, &self.providers, remembered).await.unwrap();
+        let seen = self.look().await;
         plan_apply(
             self.wanted.clone(),
             &seen,
@@ -285,8 +296,7 @@ impl Stage {
 
     /// Plans to remove everything.
     pub(crate) async fn plan_destroy(&self) -> Plan {
-        let remembered = self.remembered.values().cloned().collect();
-        let seen = look(&self.wanted, &self.providers, remembered).await.unwrap();
+        let seen = self.look().await;
         plan_destroy(
             self.wanted.clone(),
             &seen,
@@ -340,11 +350,14 @@ impl Stage {
         };
         let run = async {
             if records.is_empty() {
-                execution.start().await.unwrap()
-            } else {
-                let run = resume(&told.plan, &records).expect("the journal hangs together");
-                assert!(!run.is_finished(), "a finished run is not gone on with");
-                execution.go_on(run).await.unwrap()
+                return execution.start().await.unwrap();
+            }
+            let run = resume(&told.plan, &records).expect("the journal hangs together");
+            // Death came after the last word: there is nothing left to go on with.
+            match (run.is_finished(), run.succeeded()) {
+                (true, true) => Ended::Succeeded,
+                (true, false) => Ended::Failed,
+                (false, _) => execution.go_on(run).await.unwrap(),
             }
         };
         let renewing = async {
@@ -466,10 +479,12 @@ impl Told {
         self.records.lock().unwrap().clone()
     }
 
-    /// What was said that contains `part`.
+    /// What was said that contains `part`, sorted: what steps say at one moment has no order.
     pub(crate) fn said(&self, part: &str) -> Vec<String> {
         let said = self.said.lock().unwrap();
-        said.iter().filter(|line| line.contains(part)).cloned().collect()
+        let mut said: Vec<String> = said.iter().filter(|line| line.contains(part)).cloned().collect();
+        said.sort();
+        said
     }
 
     /// The last outputs of every step.
@@ -492,6 +507,25 @@ impl Told {
                 _ => None,
             })
             .collect()
+    }
+
+    /// How every step ended, for good or ill, a line each.
+    pub(crate) fn ends(&self) -> String {
+        let mut ends: Vec<String> = self
+            .records()
+            .into_iter()
+            .filter_map(|record| match record.entry {
+                Entry::StepDone { step, outcome, .. } => Some(format!("{step} {outcome:?}")),
+                Entry::StepFailed { step, failure, .. } => {
+                    let reason = failure.cause.map(|cause| cause.reason);
+                    Some(format!("{step} failed: {}", reason.unwrap_or(failure.summary)))
+                }
+                Entry::StepSkipped { step, because } => Some(format!("{step} skipped: {because}")),
+                _ => None,
+            })
+            .collect();
+        ends.sort();
+        ends.join("\n")
     }
 
     /// Fails unless the journal hangs together: it can be folded, no step ends twice, the token of a step
