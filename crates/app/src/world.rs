@@ -18,9 +18,20 @@ pub(crate) struct World {
     pub(crate) store: Store,
 }
 
-/// The folder of records beside the platform file.
-pub(crate) fn store(folder: &Path) -> Store {
-    Store::new(folder.join(".landfall"))
+/// The folder of records beside the platform file: one for each platform, account and region, so that
+/// several files in one folder, or a file that was renamed, never share theirs.
+pub(crate) fn store(facts: &Facts, folder: &Path) -> Store {
+    let Facts {
+        name,
+        account,
+        region,
+        tags: _,
+    } = facts;
+    Store::new(
+        folder
+            .join(".landfall")
+            .join(format!("{name}.{account}.{region}")),
+    )
 }
 
 /// The AWS account the platform declares. Credentials of any other are refused.
@@ -29,18 +40,19 @@ pub(crate) async fn aws(facts: &Facts, folder: &Path) -> anyhow::Result<World> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let stacks = Arc::new(Stacks::new(account.clone()));
     let secrets = Arc::new(Secrets::new(account.clone()));
-    Ok(world(folder, clock, stacks, secrets, account))
+    Ok(world(facts, folder, clock, stacks, secrets, account))
 }
 
 /// A world from its parts that differ between a real account and a simulated one.
 pub(crate) fn world(
+    facts: &Facts,
     folder: &Path,
     clock: Arc<dyn Clock>,
     stacks: Arc<dyn Provider>,
     secrets: Arc<dyn Provider>,
     who: Arc<dyn WhoAmI>,
 ) -> World {
-    let store = store(folder);
+    let store = store(facts, folder);
     let files: Arc<dyn Provider> = Arc::new(Files::new(folder.to_owned(), store.root().join("files")));
     let providers = Providers::default()
         .with(StepKind::Stack, stacks)

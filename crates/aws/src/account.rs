@@ -46,6 +46,8 @@ pub struct Account {
 struct Loaded {
     config: SdkConfig,
     cloudformation: HashMap<String, aws_sdk_cloudformation::Client>,
+    /// For requests that no SDK client makes.
+    credentials: Option<Credentials>,
 }
 
 impl Account {
@@ -60,6 +62,7 @@ impl Account {
             config: Mutex::new(Loaded {
                 config: load(region).await,
                 cloudformation: HashMap::new(),
+                credentials: None,
             }),
             http: reqwest::Client::builder()
                 .connect_timeout(Duration::from_secs(10))
@@ -128,57 +131,87 @@ impl Account {
             .map(|url| url.trim_end_matches('/').to_owned())
     }
 
-    /// The credentials in use now.
+    /// The credentials in use now: fetched once, and again shortly before they expire.
     pub(crate) async fn credentials(&self) -> Result<Credentials, Trouble> {
-        let config = self.config();
-        let Some(provider) = config.credentials_provider() else {
-            return Err(Trouble::Denied("no credentials are configured".to_owned()));
+        let fresh = |credentials: &Credentials| {
+            credentials
+                .expiry()
+                .is_none_or(|expiry| expiry > SystemTime::now() + FETCH_BEFORE_EXPIRY)
         };
-        provider.provide_credentials().await.map_err(|error| {
-            let text = format!("{error}{}", source_text(&error));
-            if text.to_lowercase().contains("expired") {
-                Trouble::Expired(text)
-            } else {
-                Trouble::Denied(text)
-            }
-        })
-    }
-
-    async fn caller(&self) -> Result<(String, String), Trouble> {
-        let identity = aws_sdk_sts::Client::new(&self.config())
-            .get_caller_identity()
-            .send()
-            .await?;
-        Ok((
-            identity.account.unwrap_or_default(),
-            identity.arn.unwrap_or_default(),
-        ))
-    }
-
-    /// Reads the credential chain anew. Succeeds when the account answers to what it finds.
-    pub(crate) async fn renew(&self) -> Result<(), String> {
-        let config = load(&self.region).await;
-        {
-            let mut loaded = self
+        let config = {
+            let loaded = self
                 .config
                 .lock()
                 .expect("nobody panics while holding the configuration");
-            *loaded = Loaded {
-                config,
-                cloudformation: HashMap::new(),
-            };
-        }
-        match self.caller().await {
-            Ok((found, _)) if found == self.declared => Ok(()),
+            if let Some(credentials) = loaded.credentials.clone().filter(fresh) {
+                return Ok(credentials);
+            }
+            loaded.config.clone()
+        };
+        let credentials = fetch(&config).await?;
+        self.config
+            .lock()
+            .expect("nobody panics while holding the configuration")
+            .credentials = Some(credentials.clone());
+        Ok(credentials)
+    }
+
+    async fn caller(&self) -> Result<(String, String), Trouble> {
+        caller(&self.config()).await
+    }
+
+    /// Reads the credential chain anew. What it finds is used only once it is known to belong to this
+    /// account: steps of other kinds go on meanwhile.
+    pub(crate) async fn renew(&self) -> Result<(), String> {
+        let config = load(&self.region).await;
+        match caller(&config).await {
+            Ok((found, _)) if found == self.declared => {
+                let mut loaded = self
+                    .config
+                    .lock()
+                    .expect("nobody panics while holding the configuration");
+                *loaded = Loaded {
+                    config,
+                    cloudformation: HashMap::new(),
+                    credentials: None,
+                };
+                Ok(())
+            }
             Ok((found, _)) => Err(format!(
                 "the new credentials belong to account {found}, not {}",
                 self.declared
             )),
-            // Throttled is an answer: these credentials are known.
-            Err(Trouble::Throttled(_)) => Ok(()),
             Err(trouble) => Err(trouble.to_string()),
         }
     }
+}
+
+/// How long before their end credentials are fetched again.
+const FETCH_BEFORE_EXPIRY: Duration = Duration::from_secs(60);
+
+async fn caller(config: &SdkConfig) -> Result<(String, String), Trouble> {
+    let identity = aws_sdk_sts::Client::new(config)
+        .get_caller_identity()
+        .send()
+        .await?;
+    Ok((
+        identity.account.unwrap_or_default(),
+        identity.arn.unwrap_or_default(),
+    ))
+}
+
+async fn fetch(config: &SdkConfig) -> Result<Credentials, Trouble> {
+    let Some(provider) = config.credentials_provider() else {
+        return Err(Trouble::Denied("no credentials are configured".to_owned()));
+    };
+    provider.provide_credentials().await.map_err(|error| {
+        let text = format!("{error}{}", source_text(&error));
+        if text.to_lowercase().contains("expired") {
+            Trouble::Expired(text)
+        } else {
+            Trouble::Denied(text)
+        }
+    })
 }
 
 fn source_text(error: &dyn std::error::Error) -> String {

@@ -137,7 +137,14 @@ impl Secrets {
             standing,
             outputs: outputs(arn, &work.name),
             fingerprint: format!("{state}@{}@{arn}", secret["CreatedDate"]),
-            owned: (!deleted).then(|| owned(step.id.clone(), &work.name, work.spec.recovery_days)),
+            owned: (!deleted).then(|| {
+                owned(
+                    step.id.clone(),
+                    &step.facts.name,
+                    &work.name,
+                    work.spec.recovery_days,
+                )
+            }),
         }
     }
 }
@@ -156,11 +163,11 @@ fn outputs(arn: &str, name: &str) -> Outputs {
     ])
 }
 
-fn owned(step: StepId, name: &str, recovery_days: u32) -> Owned {
+fn owned(step: StepId, platform: &str, name: &str, recovery_days: u32) -> Owned {
     Owned {
         step,
         kind: StepKind::Secret,
-        address: json!({ "name": name, "recoveryDays": recovery_days }),
+        address: json!({ "platform": platform, "name": name, "recoveryDays": recovery_days }),
         after: Vec::new(),
         retain: false,
         adopted: false,
@@ -210,7 +217,7 @@ impl Provider for Secrets {
                     tag(secret, TAG_COMPONENT),
                     tag(secret, TAG_STEP),
                 ) {
-                    found.push(owned(StepId::new(component, step), name, 7));
+                    found.push(owned(StepId::new(component, step), platform, name, 7));
                 }
             }
             next = page["NextToken"].clone();
@@ -226,7 +233,10 @@ impl Provider for Secrets {
             .describe(name, None)
             .await
             .map_err(|trouble| trouble.observing(&format!("could not look at the secret `{name}`")))?;
-        Ok(secret.is_some_and(|secret| secret.get("DeletedDate").is_none_or(Value::is_null)))
+        let platform = owned.address["platform"].as_str();
+        Ok(secret.is_some_and(|secret| {
+            tag(&secret, TAG_PLATFORM) == platform && secret.get("DeletedDate").is_none_or(Value::is_null)
+        }))
     }
 
     async fn apply(&self, step: &Step, intent: &Intent, progress: &Progress) -> Result<Applied, ApplyError> {
@@ -275,6 +285,22 @@ impl Provider for Secrets {
         progress: &Progress,
     ) -> Result<Removed, ApplyError> {
         let name = owned.address["name"].as_str().unwrap_or_default();
+        let doing = format!("deleting the secret `{name}`");
+        match self
+            .describe(name, Some(progress))
+            .await
+            .map_err(|trouble| trouble.failing(&doing))?
+        {
+            None => return Ok(Removed::default()),
+            Some(secret) if tag(&secret, TAG_PLATFORM) != owned.address["platform"].as_str() => {
+                return Err(Failure::new(format!(
+                    "the secret `{name}` no longer carries this platform's tags"
+                ))
+                .way_out("someone took it over; delete it by hand if it is to go")
+                .into());
+            }
+            Some(_) => {}
+        }
         let days = owned.address["recoveryDays"].as_u64().unwrap_or(7);
         let mut body = json!({ "SecretId": name });
         if let Some(body) = body.as_object_mut() {
@@ -284,7 +310,6 @@ impl Provider for Secrets {
                 days => body.insert("RecoveryWindowInDays".to_owned(), days.max(7).into()),
             };
         }
-        let doing = format!("deleting the secret `{name}`");
         match self.call("DeleteSecret", body, Some(progress)).await {
             Ok(_) if days > 0 => Ok(Removed {
                 kept: vec![format!(

@@ -126,8 +126,10 @@ fn refusal(status: u16, body: &str) -> Trouble {
         )
     };
     match (code.as_str(), status) {
+        // Whatever it calls it: the service has trouble of its own.
+        (code, 500..) => Trouble::Throttled(format!("{code} HTTP {status}").trim().to_owned()),
         ("", 404) => Trouble::NotFound("HTTP 404".to_owned()),
-        ("", 429 | 500..) => Trouble::Throttled(format!("HTTP {status}")),
+        ("", 429) => Trouble::Throttled(format!("HTTP {status}")),
         ("", _) => Trouble::Other {
             code: format!("HTTP {status}"),
             message: "no explanation".to_owned(),

@@ -57,6 +57,7 @@ pub fn read_template(file: &Arc<SourceFile>) -> Result<TemplateInterface, Diagno
             .trim()
             .to_owned(),
         outputs: section("Outputs").iter().map(|entry| entry.key.clone()).collect(),
+        has_transform: root.get("Transform").is_some() || file.text.contains("Fn::Transform"),
         ..TemplateInterface::default()
     };
     for entry in section("Parameters") {
@@ -101,6 +102,10 @@ fn parameter(node: &Node) -> TemplateParameter {
     TemplateParameter {
         has_default: default.is_some(),
         default,
+        fetched: node
+            .get("Type")
+            .and_then(Node::text)
+            .is_some_and(|kind| kind.starts_with("AWS::SSM::Parameter::Value<")),
         no_echo: node.get("NoEcho").is_some_and(|flag| text(flag) == "true"),
         allowed: node
             .get("AllowedValues")

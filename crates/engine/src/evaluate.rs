@@ -73,7 +73,8 @@ pub struct Evaluator<'a> {
     wanted: &'a Wanted,
     compiler: &'a Compiler,
     known: &'a dyn StepOutputs,
-    inputs: RefCell<HashMap<(String, String), Value>>,
+    /// Values of inputs; `None` while one is being evaluated.
+    inputs: RefCell<HashMap<(String, String), Option<Value>>>,
 }
 
 /// Compiles expressions once, for as many evaluations as there are.
@@ -106,19 +107,30 @@ impl<'a> Evaluator<'a> {
     /// The value of an input, unknown parts marked.
     pub(crate) fn input(&self, component: &str, input: &str) -> Result<Value, EvaluateError> {
         let key = (component.to_owned(), input.to_owned());
-        if let Some(value) = self.inputs.borrow().get(&key) {
-            return Ok(value.clone());
+        match self.inputs.borrow().get(&key) {
+            Some(Some(value)) => return Ok(value.clone()),
+            Some(None) => {
+                return Err(EvaluateError {
+                    expression: format!("{component}.{input}"),
+                    reason: "it goes round in a circle: in the end it is made from itself".to_owned(),
+                });
+            }
+            None => {}
         }
+        self.inputs.borrow_mut().insert(key.clone(), None);
         let written = self
             .wanted
             .components
             .get(component)
             .and_then(|component| component.inputs.get(input));
         let value = match written {
-            Some(written) => expression::evaluate_tree(self.compiler, written, &PlatformScope(self))?,
-            None => Value::Null,
+            Some(written) => expression::evaluate_tree(self.compiler, written, &PlatformScope(self)),
+            None => Ok(Value::Null),
         };
-        self.inputs.borrow_mut().insert(key, value.clone());
+        let value = value.inspect_err(|_| {
+            self.inputs.borrow_mut().remove(&key);
+        })?;
+        self.inputs.borrow_mut().insert(key, Some(value.clone()));
         Ok(value)
     }
 

@@ -18,6 +18,9 @@ pub struct Seen {
     pub steps: HashMap<StepId, SeenStep>,
     /// Everything the platform owns, asked for or not.
     pub owned: Vec<Owned>,
+    /// What checks gave when they last held. They are run again, but what they give seldom changes:
+    /// without this, every plan would have changes behind them.
+    pub checked: HashMap<StepId, Outputs>,
 }
 
 /// What stands of one step.
@@ -95,6 +98,8 @@ pub fn plan_apply(wanted: Wanted, seen: &Seen, id: PlanId, made_at: String) -> R
         let planned = decide(step, &filled, stands, adopted_before);
         if planned.action == Action::None {
             known.insert(step.id.clone(), Some(planned.outputs.clone()));
+        } else if let (Action::Check, Some(outputs)) = (planned.action, seen.checked.get(&step.id)) {
+            known.insert(step.id.clone(), Some(outputs.clone()));
         }
         steps.push(planned);
     }
@@ -350,6 +355,19 @@ pub fn moved(plan: &Plan, seen: &Seen) -> Vec<String> {
                 .then(|| format!("{}: was {}, is {}", step.id, state_of(&step.seen), state_of(now)))
         })
         .collect();
+    // What is to be removed must be the very thing that was there, and still be meant to go.
+    let key = |owned: &Owned| (owned.address.clone(), owned.retain, owned.adopted);
+    moved.extend(
+        plan.steps
+            .iter()
+            .filter(|step| step.action == Action::Delete)
+            .filter_map(|step| {
+                let planned = step.owned.as_ref()?;
+                let now = seen.owned.iter().find(|owned| owned.step == step.id)?;
+                (key(now) != key(planned))
+                    .then(|| format!("{}: is not what was to be removed any more", step.id))
+            }),
+    );
     let planned: HashSet<&StepId> = plan.steps.iter().map(|step| &step.id).collect();
     moved.extend(
         seen.owned

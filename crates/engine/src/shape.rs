@@ -139,7 +139,11 @@ fn problem(kind: &ValidationErrorKind, value: &Value, name: &str, node: &Node) -
         ValidationErrorKind::Type { kind } => {
             let wanted = type_words(kind);
             let help = match (value, wanted.as_str()) {
-                (Value::Number(_) | Value::Bool(_), "text") => Some(format!("put it in quotes: \"{is}\"")),
+                (Value::Number(_) | Value::Bool(_), "text") => {
+                    // As it was written: 1.30 is not 1.3 once it is text.
+                    let written = node.span.file.text.get(node.span.range.clone()).unwrap_or(&is);
+                    Some(format!("put it in quotes: \"{written}\""))
+                }
                 (Value::Null, _) => Some("give it a value, or leave the key out".to_owned()),
                 (Value::String(text), "a whole number" | "a number" | "true or false")
                     if text.parse::<f64>().is_ok() || text == "true" || text == "false" =>

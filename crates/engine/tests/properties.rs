@@ -192,7 +192,7 @@ proptest! {
         prop_assert_eq!(plan(&wanted, &Seen::default()), plan(&wanted, &Seen::default()));
         let seen = Seen {
             steps: wanted.steps.iter().map(|step| (step.id.clone(), standing(&step.id))).collect(),
-            owned: Vec::new(),
+            ..Seen::default()
         };
         let again = plan(&wanted, &seen);
         prop_assert!(!again.has_changes());
@@ -210,7 +210,7 @@ proptest! {
                 .filter(|step| step.id != missing)
                 .map(|step| (step.id.clone(), standing(&step.id)))
                 .collect(),
-            owned: Vec::new(),
+            ..Seen::default()
         };
         let plan = plan(&wanted, &seen);
         let mut touched: HashSet<StepId> = HashSet::from([missing.clone()]);

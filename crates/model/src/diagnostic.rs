@@ -49,7 +49,12 @@ impl Span {
     /// A part of this span, by byte offsets from its start; the whole span where they do not fit.
     pub fn within(&self, part: Range<usize>) -> Span {
         let range = self.range.start + part.start..self.range.start + part.end;
-        let fits = range.end <= self.range.end && range.start < range.end;
+        let fits = range.end <= self.range.end
+            && self
+                .file
+                .text
+                .get(range.clone())
+                .is_some_and(|text| !text.is_empty());
         Span {
             file: self.file.clone(),
             range: if fits { range } else { self.range.clone() },

@@ -18,6 +18,9 @@ pub struct TemplateInterface {
     pub resources: IndexMap<String, TemplateResource>,
     /// Names of the outputs.
     pub outputs: Vec<String>,
+    /// Whether a macro makes the template that is really used.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_transform: bool,
 }
 
 /// One parameter of a template.
@@ -32,6 +35,9 @@ pub struct TemplateParameter {
     /// Whether CloudFormation hides its value (`NoEcho`).
     #[serde(default)]
     pub no_echo: bool,
+    /// Whether its value is the name of an SSM parameter, whose value CloudFormation fetches.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fetched: bool,
     /// The values it may take, when the template lists them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed: Vec<String>,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -135,7 +136,7 @@ impl Execution<'_> {
                 running.insert(step, ());
                 in_flight.push(work);
             }
-            while !stopping && in_flight.len() < self.at_once {
+            while !stopping && !credentials.are_awaited() && in_flight.len() < self.at_once {
                 let Some(step) = run.ready().next().cloned() else {
                     break;
                 };
@@ -354,7 +355,8 @@ struct Credentials {
     clock: Arc<dyn Clock>,
     waiting: Arc<tokio::sync::Mutex<()>>,
     give_up: Arc<Notify>,
-    given_up: Arc<std::sync::atomic::AtomicBool>,
+    given_up: Arc<AtomicBool>,
+    awaited: Arc<AtomicBool>,
 }
 
 /// How often renewed credentials are looked for.
@@ -368,7 +370,13 @@ impl Credentials {
             waiting: Arc::default(),
             give_up: Arc::default(),
             given_up: Arc::default(),
+            awaited: Arc::default(),
         }
+    }
+
+    /// Whether the run is paused for them: then no new step is started.
+    fn are_awaited(&self) -> bool {
+        self.awaited.load(Ordering::SeqCst)
     }
 
     /// Returns true once the world answers again, false when the run is to stop instead.
@@ -382,11 +390,12 @@ impl Credentials {
                     why = Some(reason);
                 }
             }
+            self.awaited.store(why.is_some(), Ordering::SeqCst);
             if why.is_none() {
                 drop(one_at_a_time);
                 return true;
             }
-            if self.given_up.load(std::sync::atomic::Ordering::SeqCst) {
+            if self.given_up.load(Ordering::SeqCst) {
                 return false;
             }
             if !told {
@@ -402,7 +411,7 @@ impl Credentials {
     }
 
     fn give_up(&self) {
-        self.given_up.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.given_up.store(true, Ordering::SeqCst);
         self.give_up.notify_waiters();
     }
 }

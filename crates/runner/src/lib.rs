@@ -8,7 +8,7 @@ mod look;
 mod ports;
 
 pub use execute::{Ended, Execution, Stop, resume};
-pub use look::{LookError, look};
+pub use look::{Look, LookError, Remembered, look};
 pub use ports::{
     ApplyError, Clock, Event, Identity, Intent, Journal, JournalError, ObserveError, Progress, Provider,
     Providers, SystemClock, Watcher, WhoAmI,

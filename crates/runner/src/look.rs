@@ -31,11 +31,35 @@ pub enum LookError {
     Provider(#[from] ObserveError),
 }
 
-/// What stands of a platform. `remembered` is what the inventory says it owns.
+/// How closely to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// At what stands, and at what would change: for a plan.
+    AtChanges,
+    /// At what stands only: enough to remove it or to check it, and possible although a change would be
+    /// refused.
+    AtWhatStands,
+}
+
+/// What was recorded of a platform before.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
+    /// What it owned.
+    pub owned: Vec<Owned>,
+    /// What its checks gave when they last held.
+    pub checked: HashMap<StepId, Outputs>,
+}
+
+/// What stands of a platform.
 ///
 /// # Errors
 /// A world that cannot be looked at: half a view would make a wrong plan.
-pub async fn look(wanted: &Wanted, providers: &Providers, remembered: Vec<Owned>) -> Result<Seen, LookError> {
+pub async fn look(
+    wanted: &Wanted,
+    providers: &Providers,
+    remembered: Remembered,
+    closely: Look,
+) -> Result<Seen, LookError> {
     let nothing: HashMap<StepId, Option<Outputs>> =
         wanted.steps.iter().map(|step| (step.id.clone(), None)).collect();
     let filled = fill(wanted, &nothing)?;
@@ -58,9 +82,19 @@ pub async fn look(wanted: &Wanted, providers: &Providers, remembered: Vec<Owned>
             },
         );
     }
-    preview(wanted, providers, &mut steps).await?;
+    let Remembered {
+        owned: remembered,
+        checked,
+    } = remembered;
+    if closely == Look::AtChanges {
+        preview(wanted, providers, &mut steps, &checked).await?;
+    }
     let owned = owned(wanted, providers, &steps, remembered).await?;
-    Ok(Seen { steps, owned })
+    Ok(Seen {
+        steps,
+        owned,
+        checked,
+    })
 }
 
 /// Asks what would change, taking the outputs that stand now for those that will be.
@@ -68,20 +102,19 @@ async fn preview(
     wanted: &Wanted,
     providers: &Providers,
     steps: &mut HashMap<StepId, SeenStep>,
+    checked: &HashMap<StepId, Outputs>,
 ) -> Result<(), LookError> {
     let outputs: HashMap<StepId, Option<Outputs>> = wanted
         .steps
         .iter()
         .map(|step| {
+            if step.kind == StepKind::Check {
+                return (step.id.clone(), checked.get(&step.id).cloned());
+            }
             let seen = steps.get(&step.id).map(|seen| &seen.observed);
             let stands =
                 seen.filter(|seen| !matches!(seen.standing, Standing::Absent | Standing::Leftover { .. }));
-            (
-                step.id.clone(),
-                stands
-                    .filter(|_| step.kind != StepKind::Check)
-                    .map(|seen| seen.outputs.clone()),
-            )
+            (step.id.clone(), stands.map(|seen| seen.outputs.clone()))
         })
         .collect();
     let present = |id: &StepId| {
@@ -152,19 +185,25 @@ async fn owned(
     }
     for one in remembered {
         if let Some(known) = owned.get_mut(&one.step) {
-            if known.after.is_empty() {
-                known.after.clone_from(&one.after);
-            }
+            known.after.clone_from(&one.after);
+            known.retain |= one.retain;
             known.adopted |= one.adopted;
+            // The world does not tell which buckets are to be emptied; what was recorded of this very
+            // thing does.
+            if known.address.get("id").is_some() && known.address.get("id") == one.address.get("id") {
+                known.address = one.address;
+            }
         // What the world no longer shows is gone, whatever we remember.
         } else if one.adopted || providers.of(one.kind).stands(&one).await? {
             owned.insert(one.step.clone(), one);
         }
     }
-    // What the file says now about order and keeping counts more than what was recorded.
     for step in &wanted.steps {
         if let Some(known) = owned.get_mut(&step.id) {
-            known.after.clone_from(&step.after);
+            // What it was made after still counts: a thing that it no longer needs must not go first.
+            known.after.extend(step.after.iter().cloned());
+            known.after.sort();
+            known.after.dedup();
             known.retain = step.retain;
         }
     }

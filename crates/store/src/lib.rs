@@ -1,7 +1,7 @@
 //! Keeps journals, plans and the inventory in files beside the platform file.
 //!
 //! ```text
-//! .landfall/
+//! .landfall/<platform>.<account>.<region>/
 //!   lock                      held while something is being changed
 //!   inventory.json            what the platform owns
 //!   runs/<run>/plan.json      what the run carries out
@@ -10,15 +10,17 @@
 //!
 //! Decides nothing: whether a run may go on is the engine's to say.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use landfall_model::StepId;
 use landfall_model::id::RunId;
 use landfall_model::journal::{Entry, Record};
 use landfall_model::plan::{FORMAT, Plan, Purpose};
-use landfall_model::provider::Owned;
+use landfall_model::provider::{Outcome, Outputs, Owned};
 use landfall_runner::{Journal, JournalError};
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +92,9 @@ pub struct Store {
 pub struct Inventory {
     /// Everything owned, by step.
     pub owned: Vec<Owned>,
+    /// What checks gave when they last held.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub checked: BTreeMap<StepId, Outputs>,
 }
 
 /// A run that was recorded.
@@ -113,7 +118,7 @@ impl PastRun {
 }
 
 impl Store {
-    /// The records kept in `root`, usually `.landfall` beside the platform file. Nothing is made yet.
+    /// The records kept in `root`, a folder of one platform. Nothing is made yet.
     pub fn new(root: impl Into<PathBuf>) -> Store {
         Store { root: root.into() }
     }
@@ -186,16 +191,25 @@ impl Store {
         let mut inventory = self.inventory()?;
         for record in records {
             let Entry::StepDone {
-                step, outcome, owned, ..
+                step,
+                outcome,
+                outputs,
+                owned,
+                ..
             } = &record.entry
             else {
                 continue;
             };
-            if *outcome == landfall_model::provider::Outcome::Removed {
-                inventory.owned.retain(|one| one.step != *step);
-            } else if let Some(owned) = owned {
-                inventory.owned.retain(|one| one.step != *step);
-                inventory.owned.push(owned.clone());
+            match (outcome, owned) {
+                (Outcome::Removed, _) => inventory.owned.retain(|one| one.step != *step),
+                (Outcome::Passed, _) => {
+                    inventory.checked.insert(step.clone(), outputs.clone());
+                }
+                (_, Some(owned)) => {
+                    inventory.owned.retain(|one| one.step != *step);
+                    inventory.owned.push(owned.clone());
+                }
+                (_, None) => {}
             }
         }
         inventory.owned.sort_by(|a, b| a.step.cmp(&b.step));

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use landfall_engine::planner;
 use landfall_model::journal::{Entry, Record};
 use landfall_model::plan::{Plan, Purpose};
-use landfall_runner::{Ended, Execution, Journal, JournalError, Watcher};
+use landfall_runner::{Ended, Execution, Journal, JournalError, Look, Watcher};
 use landfall_store::{Lock, PastRun, Store};
 use tokio::sync::watch;
 
@@ -84,8 +84,14 @@ async fn saved(session: &Session, file: &std::path::Path) -> anyhow::Result<Plan
             "make a plan with `landfall plan --out FILE`",
         ));
     }
-    let remembered = session.world.store.inventory()?.owned;
-    let seen = landfall_runner::look(&plan.wanted, &session.world.providers, remembered).await?;
+    let remembered = session.remembered()?;
+    let seen = landfall_runner::look(
+        &plan.wanted,
+        &session.world.providers,
+        remembered,
+        Look::AtWhatStands,
+    )
+    .await?;
     let moved = planner::moved(&plan, &seen);
     if moved.is_empty() {
         return Ok(plan);

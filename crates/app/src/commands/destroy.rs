@@ -1,10 +1,12 @@
 //! `landfall destroy`: a rehearsal, a question, then everything in reverse.
 
 use landfall_model::plan::{Action, Purpose};
+use landfall_runner::Look;
 
 use super::apply::{Run, catch_up, report};
 use super::{Session, confirmed, plan_id, print_json, unfinished};
 use crate::show::{self, Paint};
+use crate::trouble::Usage;
 
 /// Removes everything the platform owns.
 pub(crate) async fn destroy(arguments: &crate::cli::Destroy, paint: Paint) -> anyhow::Result<u8> {
@@ -22,14 +24,20 @@ pub(crate) async fn destroy(arguments: &crate::cli::Destroy, paint: Paint) -> an
         if !json {
             println!("Going on with the run {}.\n", past.run);
         }
+        if arguments.include_retained {
+            return Err(Usage::error(
+                format!(
+                    "the run {} was begun before and goes on as it was planned",
+                    past.run
+                ),
+                "run `landfall destroy` without `--include-retained` first, then with it",
+            ));
+        }
         let done = run.again(past, &lock).await?;
         let code = report(&done, "destroy", json, paint);
-        if code == 0 {
-            forget_adopted(&session.world.store)?;
-        }
-        return Ok(code);
+        return ended(&session, code, json).await;
     }
-    let seen = session.look().await?;
+    let seen = session.look(Look::AtWhatStands).await?;
     let clock = session.world.clock.as_ref();
     let plan = landfall_engine::plan_destroy(
         session.loaded.wanted.clone(),
@@ -66,11 +74,16 @@ pub(crate) async fn destroy(arguments: &crate::cli::Destroy, paint: Paint) -> an
     }
     let done = run.recorded(&plan, &lock).await?;
     let code = report(&done, "destroy", json, paint);
+    ended(&session, code, json).await
+}
+
+/// After a destroy that went well: looks once more, and fails when something is still there.
+async fn ended(session: &Session, code: u8, json: bool) -> anyhow::Result<u8> {
     if code != 0 {
         return Ok(code);
     }
     forget_adopted(&session.world.store)?;
-    let left = Left::find(&session).await?;
+    let left = Left::find(session).await?;
     if !json {
         println!("{}", left.text());
     }
@@ -96,7 +109,7 @@ impl Left {
         let platform = session.loaded.wanted.facts.name.clone();
         Ok(Left {
             platform,
-            owned: session.look().await?.owned,
+            owned: session.look(Look::AtWhatStands).await?.owned,
         })
     }
 

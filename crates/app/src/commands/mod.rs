@@ -10,7 +10,7 @@ use std::io::{IsTerminal as _, Write as _};
 use landfall_engine::Seen;
 use landfall_model::id::{PlanId, RunId};
 use landfall_model::plan::{Action, Plan, Purpose};
-use landfall_runner::Clock;
+use landfall_runner::{Clock, Look, Remembered};
 
 use crate::cli::{Arguments, Command, Common};
 use crate::files::{self, Loaded};
@@ -49,14 +49,23 @@ impl Session {
     }
 
     /// Looks at the world.
-    pub(crate) async fn look(&self) -> anyhow::Result<Seen> {
-        let remembered = self.world.store.inventory()?.owned;
-        Ok(landfall_runner::look(&self.loaded.wanted, &self.world.providers, remembered).await?)
+    pub(crate) async fn look(&self, closely: Look) -> anyhow::Result<Seen> {
+        let remembered = self.remembered()?;
+        Ok(landfall_runner::look(&self.loaded.wanted, &self.world.providers, remembered, closely).await?)
+    }
+
+    /// What was recorded before.
+    pub(crate) fn remembered(&self) -> anyhow::Result<Remembered> {
+        let landfall_store::Inventory { owned, checked } = self.world.store.inventory()?;
+        Ok(Remembered {
+            owned,
+            checked: checked.into_iter().collect(),
+        })
     }
 
     /// Looks at the world and plans.
     pub(crate) async fn plan(&self) -> anyhow::Result<Plan> {
-        let seen = self.look().await?;
+        let seen = self.look(Look::AtChanges).await?;
         let clock = self.world.clock.as_ref();
         Ok(landfall_engine::plan_apply(
             self.loaded.wanted.clone(),
@@ -141,7 +150,11 @@ async fn plan(arguments: &crate::cli::Plan, paint: Paint) -> anyhow::Result<u8> 
 
 async fn status(common: &Common, paint: Paint) -> anyhow::Result<u8> {
     let session = Session::open(common).await?;
-    let seen = session.look().await?;
+    // What would change is good to know, but not needed to tell what stands.
+    let seen = match session.look(Look::AtChanges).await {
+        Ok(seen) => seen,
+        Err(_) => session.look(Look::AtWhatStands).await?,
+    };
     let last = session.world.store.last_run()?;
     if common.json {
         print_json(&show::status_json(&session.loaded.wanted, &seen, last.as_ref()))?;
@@ -157,7 +170,7 @@ async fn status(common: &Common, paint: Paint) -> anyhow::Result<u8> {
 /// A plan that only looks: every check, with what stands taken as it is.
 async fn verify(common: &Common, paint: Paint) -> anyhow::Result<u8> {
     let session = Session::open(common).await?;
-    let seen = session.look().await?;
+    let seen = session.look(Look::AtWhatStands).await?;
     let clock = session.world.clock.clone();
     let mut plan = landfall_engine::plan_apply(
         session.loaded.wanted.clone(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use landfall_runner::Clock;
+use landfall_runner::{Clock, Look};
 use landfall_sim::{ScaledClock, SimAccount, SimSecrets, SimStacks, WorldConfig};
 
 use super::apply::Run;
@@ -61,7 +61,7 @@ pub(crate) async fn up(arguments: &crate::cli::Up, paint: Paint) -> anyhow::Resu
     }
 
     part(paint, "What is running", "landfall status");
-    let seen = session.look().await?;
+    let seen = session.look(Look::AtWhatStands).await?;
     let last = session.world.store.last_run()?;
     print!(
         "{}",
@@ -75,7 +75,7 @@ pub(crate) async fn up(arguments: &crate::cli::Up, paint: Paint) -> anyhow::Resu
     let clock = session.world.clock.clone();
     let plan = landfall_engine::plan_destroy(
         session.loaded.wanted.clone(),
-        &session.look().await?,
+        &session.look(Look::AtWhatStands).await?,
         true,
         plan_id(clock.as_ref()),
         clock.now(),
@@ -116,6 +116,7 @@ fn simulated(folder: &Path, arguments: &crate::cli::Up) -> anyhow::Result<Sessio
     };
     let cloud = landfall_sim::World::new(config, clock.clone());
     let world = world::world(
+        facts,
         folder,
         clock,
         Arc::new(SimStacks::new(cloud.clone())),

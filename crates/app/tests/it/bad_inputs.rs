@@ -201,6 +201,18 @@ fn cases() -> Vec<Case> {
             "    logs: { uses: bucket, with: { name: \"${platform.name +}\" } }\n",
         ),
         components(
+            "not_cel_after_umlauts",
+            "    logs: { uses: bucket, with: { name: \"${'ééééé' é}\" } }\n",
+        ),
+        components(
+            "version_without_quotes",
+            "    logs: { uses: bucket, with: { name: 1.30 } }\n",
+        ),
+        components(
+            "whole_components_in_a_circle",
+            "    one: { uses: bucket, with: { name: one, readers: \"${components.two.readers}\" } }\n    two: { uses: bucket, with: { name: two, readers: \"${has(components.one.readers) ? [] : []}\" } }\n",
+        ),
+        components(
             "unknown_root",
             "    logs: { uses: bucket, with: { name: \"${component.audit.arn}\" } }\n",
         ),

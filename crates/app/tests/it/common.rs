@@ -117,9 +117,14 @@ impl Session {
         text
     }
 
+    /// The folder of all runs.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.path(&format!(".landfall/acme.{}.us-east-1/runs", self.account))
+    }
+
     /// The records of the last run.
     pub(crate) fn journal(&self) -> Vec<serde_json::Value> {
-        let mut runs: Vec<PathBuf> = std::fs::read_dir(self.path(".landfall/runs"))
+        let mut runs: Vec<PathBuf> = std::fs::read_dir(self.runs())
             .unwrap()
             .map(|run| run.unwrap().path())
             .collect();

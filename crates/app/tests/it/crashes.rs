@@ -244,7 +244,7 @@ async fn expired_credentials_pause_the_run_until_they_are_renewed() {
     let session = session(&proxy.url);
     let child = session.spawn(&["apply", "--yes"]);
     let mut rounds = 0;
-    while !session.path(".landfall/runs").exists() || !session.records().contains("\"entry\":\"paused\"") {
+    while !session.runs().exists() || !session.records().contains("\"entry\":\"paused\"") {
         rounds += 1;
         assert!(rounds < 600, "the run pauses");
         tokio::time::sleep(Duration::from_millis(50)).await;

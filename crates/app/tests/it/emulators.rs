@@ -478,3 +478,92 @@ fn the_types_an_emulator_lacks_are_listed_by_name() {
         }
     }
 }
+
+#[test]
+fn platforms_in_one_folder_keep_apart() {
+    let tools = tools_or_skip!("platforms_in_one_folder_keep_apart");
+    let aws = Emulator::ministack(&tools);
+    let steps = "    - name: table\n      stack: { template: table.cfn.yaml, parameters: { Name: \"${platform.name}\" } }\n";
+    let session = Session::with_component(&aws.url, steps, &[("table.cfn.yaml", TABLE)]);
+    let other = session
+        .read("platform.yaml")
+        .replace("name: acme", "name: umbrella");
+    session.write("umbrella.yaml", &other);
+    session.well(&["apply", "--yes"]);
+    session.well(&["apply", "--yes", "-p", "umbrella.yaml"]);
+    let plan = session.run(&["plan", "--detailed-exitcode"]);
+    assert_eq!(
+        plan.code,
+        Some(0),
+        "the other platform is none of its business:\n{}",
+        plan.text
+    );
+    session.well(&["destroy", "--yes"]);
+    assert_eq!(
+        aws.ask(ACCOUNT, "print(client('dynamodb').list_tables()['TableNames'])"),
+        "['umbrella']"
+    );
+}
+
+#[test]
+fn what_is_retained_stays_when_its_step_leaves_the_file() {
+    let tools = tools_or_skip!("what_is_retained_stays_when_its_step_leaves_the_file");
+    let aws = Emulator::ministack(&tools);
+    let kept = "    - name: kept\n      retain: true\n      stack: { template: table.cfn.yaml, parameters: { Name: kept } }\n";
+    let other = "    - name: other\n      stack: { template: table.cfn.yaml, parameters: { Name: other } }\n";
+    let session = Session::with_component(&aws.url, &format!("{kept}{other}"), &[("table.cfn.yaml", TABLE)]);
+    session.well(&["apply", "--yes"]);
+    session.component(other);
+    let plan = session.run(&["plan", "--detailed-exitcode"]);
+    assert_eq!(plan.code, Some(0), "{}", plan.text);
+    session.component(kept);
+    session.well(&["apply", "--yes"]);
+    assert_eq!(
+        aws.ask(ACCOUNT, "print(client('dynamodb').list_tables()['TableNames'])"),
+        "['kept']"
+    );
+}
+
+#[test]
+fn a_stack_whose_export_is_in_use_is_not_said_to_be_gone() {
+    let tools = tools_or_skip!("a_stack_whose_export_is_in_use_is_not_said_to_be_gone");
+    let aws = Emulator::ministack(&tools);
+    let exports = TABLE.replace(
+        "{ Value: !Ref Table }",
+        "{ Value: !Ref Table, Export: { Name: the-table } }",
+    );
+    let steps =
+        "    - name: table\n      stack: { template: table.cfn.yaml, parameters: { Name: shared } }\n";
+    let session = Session::with_component(&aws.url, steps, &[("table.cfn.yaml", &exports)]);
+    session.well(&["apply", "--yes"]);
+    let importer = "Resources: {Queue: {Type: 'AWS::SQS::Queue', Properties: {QueueName: {'Fn::ImportValue': the-table}}}}";
+    aws.ask(ACCOUNT, &format!("cf = client('cloudformation')\ncf.create_stack(StackName='importer', TemplateBody=\"{importer}\")\ncf.get_waiter('stack_create_complete').wait(StackName='importer', WaiterConfig={{'Delay': 1}})"));
+    let answer = session.run(&["destroy", "--yes"]);
+    assert_eq!(answer.code, Some(1), "{}", answer.text);
+    assert!(
+        answer.text.contains("the-table"),
+        "the reason is told:\n{}",
+        answer.text
+    );
+    aws.ask(
+        ACCOUNT,
+        "client('cloudformation').delete_stack(StackName='importer')\nimport time; time.sleep(1)",
+    );
+    session.well(&["destroy", "--yes"]);
+    assert_eq!(
+        aws.ask(ACCOUNT, "print(client('dynamodb').list_tables()['TableNames'])"),
+        "[]"
+    );
+}
+
+#[test]
+fn what_a_check_gives_is_no_reason_to_change_things_again() {
+    let tools = tools_or_skip!("what_a_check_gives_is_no_reason_to_change_things_again");
+    let aws = Emulator::ministack(&tools);
+    let steps = "    - name: who\n      check: { identity: { account: \"${platform.account}\" }, within: 10s }\n    - name: table\n      \
+                 stack: { template: table.cfn.yaml, parameters: { Name: \"table-${steps.who.outputs.account}\" } }\n";
+    let session = Session::with_component(&aws.url, steps, &[("table.cfn.yaml", TABLE)]);
+    session.well(&["apply", "--yes"]);
+    let plan = session.run(&["plan", "--detailed-exitcode"]);
+    assert_eq!(plan.code, Some(0), "{}", plan.text);
+}

@@ -44,7 +44,8 @@ async fn body(account: &Account, work: &StackWork, progress: Option<&Progress>) 
         std::sync::Arc::new(|_: &_| {}),
     );
     let progress = progress.unwrap_or(&silent);
-    let url = crate::bucket::put_template(account, &work.region, bucket, &work.template, progress).await?;
+    let url =
+        crate::bucket::put_template(account, account.region(), bucket, &work.template, progress).await?;
     Ok(Body::Address(url))
 }
 
@@ -95,26 +96,47 @@ enum Ready {
     Nothing,
     /// It has been executed already.
     Executed,
+    /// The stack changed after it was made; it can never be executed.
+    Obsolete,
     /// CloudFormation refuses it.
     Refused(String),
 }
 
+/// A change set with all its changes: it comes in pages.
 async fn describe_set(
     client: &Client,
     stack: &str,
     name: &str,
     progress: Option<&Progress>,
 ) -> Result<DescribeChangeSetOutput, Trouble> {
-    patiently(progress, || async {
-        Ok(client
-            .describe_change_set()
-            .stack_name(stack)
-            .change_set_name(name)
-            .include_property_values(true)
-            .send()
-            .await?)
-    })
-    .await
+    let mut whole: Option<DescribeChangeSetOutput> = None;
+    loop {
+        let next = whole.as_mut().and_then(|whole| whole.next_token.take());
+        if let (Some(_), None) = (&whole, &next) {
+            break;
+        }
+        let page = patiently(progress, || {
+            let call = client
+                .describe_change_set()
+                .stack_name(stack)
+                .change_set_name(name)
+                .include_property_values(true)
+                .set_next_token(next.clone());
+            async { Ok(call.send().await?) }
+        })
+        .await?;
+        match &mut whole {
+            None => whole = Some(page),
+            Some(whole) => {
+                whole.next_token = page.next_token;
+                whole
+                    .changes
+                    .get_or_insert_default()
+                    .extend(page.changes.unwrap_or_default());
+            }
+        }
+    }
+    Ok(whole.expect("the first page was read before the loop ended"))
 }
 
 async fn ready(
@@ -132,6 +154,14 @@ async fn ready(
                 if set.execution_status() == Some(&ExecutionStatus::ExecuteComplete) =>
             {
                 return Ok(Ready::Executed);
+            }
+            Some(ChangeSetStatus::CreateComplete)
+                if matches!(
+                    set.execution_status(),
+                    Some(ExecutionStatus::Obsolete | ExecutionStatus::ExecuteFailed)
+                ) =>
+            {
+                return Ok(Ready::Obsolete);
             }
             Some(ChangeSetStatus::CreateComplete) => return Ok(Ready::Changes(Box::new(set))),
             Some(ChangeSetStatus::Failed) if says_nothing_changes(&reason) => return Ok(Ready::Nothing),
@@ -251,7 +281,7 @@ pub(super) async fn preview(
                 });
             }
         }
-        Ready::Nothing | Ready::Executed => {}
+        Ready::Nothing | Ready::Executed | Ready::Obsolete => {}
         Ready::Refused(reason) => {
             return Err(Trouble::Other {
                 code: "ChangeSetFailed".to_owned(),
@@ -262,20 +292,21 @@ pub(super) async fn preview(
     Ok(changes)
 }
 
-/// Whether the stack was made of just this template, these parameters and these tags. A hidden
-/// parameter cannot be compared here; CloudFormation can, in a change set.
+/// Whether the stack was made of just this template, these parameters and these tags. What is hidden,
+/// fetched from elsewhere or made by a macro cannot be compared here; CloudFormation can, in a change set.
 async fn is_up_to_date(
     client: &Client,
     step: &Step,
     work: &StackWork,
     stack: &Stack,
 ) -> Result<bool, Trouble> {
-    if work
-        .interface
-        .parameters
-        .values()
-        .any(|parameter| parameter.no_echo)
-    {
+    let told_only_by_a_change_set = work.interface.has_transform
+        || work
+            .interface
+            .parameters
+            .values()
+            .any(|parameter| parameter.no_echo || parameter.fetched);
+    if told_only_by_a_change_set {
         return Ok(false);
     }
     let wanted_tags = step.tags();
@@ -366,15 +397,39 @@ pub(super) async fn carry_out(
         ChangeSetType::Create
     };
     let body = body(account, work, Some(progress)).await.map_err(failing)?;
-    match create(client, step, work, &body, kind, &intent.token, Some(progress)).await {
+    let make = || {
+        create(
+            client,
+            step,
+            work,
+            &body,
+            kind.clone(),
+            &intent.token,
+            Some(progress),
+        )
+    };
+    match make().await {
         // Made before a crash: it is looked at below like a new one.
         Err(trouble) if trouble.is_code("AlreadyExists") => {}
         made => made.map_err(failing)?,
     }
-    let set = match ready(client, name, &intent.token, Some(progress))
+    let mut set = ready(client, name, &intent.token, Some(progress))
         .await
-        .map_err(failing)?
-    {
+        .map_err(failing)?;
+    if matches!(set, Ready::Obsolete) {
+        delete(client, name, &intent.token).await.map_err(failing)?;
+        make().await.map_err(failing)?;
+        set = ready(client, name, &intent.token, Some(progress))
+            .await
+            .map_err(failing)?;
+    }
+    let set = match set {
+        Ready::Obsolete => {
+            let summary = format!("the stack `{name}` is being changed by someone else at the same time");
+            return Err(Failure::new(summary)
+                .way_out("run `landfall apply` again once they are done")
+                .into());
+        }
         Ready::Nothing => {
             delete(client, name, &intent.token).await.map_err(failing)?;
             return Ok(false);
@@ -414,8 +469,13 @@ pub(super) async fn carry_out(
     match executed {
         Ok(()) => {}
         // The answer to an earlier try was lost: it is being executed.
-        Err(trouble)
-            if trouble.is_code("InvalidChangeSetStatus") || trouble.is_code("TokenAlreadyExists") => {}
+        Err(trouble) if trouble.is_code("TokenAlreadyExists") => {}
+        Err(trouble) if trouble.is_code("InvalidChangeSetStatus") => {
+            // Being executed, as an answer to an earlier try that was lost; or no longer executable.
+            if !was_executed(client, &id, &intent.token, progress).await {
+                return Err(failing(trouble));
+            }
+        }
         Err(trouble) => return Err(failing(trouble)),
     }
     let ended = wait::settled(client, name, &id, set.changes().len(), progress).await?;

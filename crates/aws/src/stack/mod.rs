@@ -109,16 +109,37 @@ fn foreign(stack: &Stack, platform: &str) -> Option<String> {
     }
 }
 
-fn owned(step: StepId, region: &str, stack: &Stack, empty: &[String]) -> Owned {
+fn owned(step: StepId, platform: &str, region: &str, stack: &Stack, empty: &[String]) -> Owned {
     Owned {
         step,
         kind: StepKind::Stack,
         address: json!({
-            "name": stack.stack_name(), "region": region, "id": stack.stack_id(), "empty": empty,
+            "platform": platform, "name": stack.stack_name(), "region": region, "id": stack.stack_id(), "empty": empty,
         }),
         after: Vec::new(),
         retain: false,
         adopted: false,
+    }
+}
+
+/// How to find a stack again, read from an inventory.
+struct Address<'a> {
+    platform: &'a str,
+    name: &'a str,
+    region: &'a str,
+    id: &'a str,
+}
+
+impl<'a> Address<'a> {
+    fn of(owned: &'a Owned, region: &'a str) -> Address<'a> {
+        let text = |key: &str| owned.address[key].as_str();
+        let name = text("name").unwrap_or_default();
+        Address {
+            platform: text("platform").unwrap_or_default(),
+            name,
+            region: text("region").unwrap_or(region),
+            id: text("id").unwrap_or(name),
+        }
     }
 }
 
@@ -183,7 +204,15 @@ impl Stacks {
             standing,
             outputs: stack_outputs(stack),
             fingerprint: format!("{state}@{touched}@{}", stack.stack_id().unwrap_or_default()),
-            owned: ours.then(|| owned(step.id.clone(), &work.region, stack, &work.empty)),
+            owned: ours.then(|| {
+                owned(
+                    step.id.clone(),
+                    &step.facts.name,
+                    &work.region,
+                    stack,
+                    &work.empty,
+                )
+            }),
         }
     }
 
@@ -314,7 +343,7 @@ impl Stacks {
         })
         .await;
         result.map_err(|trouble| trouble.failing(&format!("freeing the stack `{name}`")))?;
-        let ended = wait::settled(client, name, id, 0, progress).await?;
+        let ended = wait::rolled_back(client, name, id, progress).await?;
         if matches!(meaning(&ended.status), Meaning::Well) {
             return Ok(());
         }
@@ -477,7 +506,7 @@ impl Provider for Stacks {
                     tags.get(TAG_COMPONENT),
                     tags.get(TAG_STEP),
                 ) {
-                    found.push(owned(StepId::new(component, step), region, stack, &[]));
+                    found.push(owned(StepId::new(component, step), platform, region, stack, &[]));
                 }
             }
             next = page.next_token;
@@ -488,12 +517,13 @@ impl Provider for Stacks {
     }
 
     async fn stands(&self, owned: &Owned) -> Result<bool, ObserveError> {
-        let name = owned.address["name"].as_str().unwrap_or_default();
-        let region = owned.address["region"].as_str().unwrap_or(self.account.region());
-        let stack = describe(&self.account.cloudformation(region), name, None)
+        let address = Address::of(owned, self.account.region());
+        let stack = describe(&self.account.cloudformation(address.region), address.id, None)
             .await
-            .map_err(|trouble| trouble.observing(&format!("could not look at the stack `{name}`")))?;
-        Ok(stack.is_some())
+            .map_err(|trouble| {
+                trouble.observing(&format!("could not look at the stack `{}`", address.name))
+            })?;
+        Ok(stack.is_some_and(|stack| foreign(&stack, address.platform).is_none()))
     }
 
     async fn apply(&self, step: &Step, intent: &Intent, progress: &Progress) -> Result<Applied, ApplyError> {
@@ -558,7 +588,13 @@ impl Provider for Stacks {
         Ok(Applied {
             outcome,
             outputs: stack_outputs(&stack),
-            owned: Some(owned(step.id.clone(), &work.region, &stack, &work.empty)),
+            owned: Some(owned(
+                step.id.clone(),
+                &step.facts.name,
+                &work.region,
+                &stack,
+                &work.empty,
+            )),
             notes: Vec::new(),
         })
     }
@@ -569,21 +605,24 @@ impl Provider for Stacks {
         _intent: &Intent,
         progress: &Progress,
     ) -> Result<Removed, ApplyError> {
-        let name = owned.address["name"].as_str().unwrap_or_default();
-        let region = owned.address["region"].as_str().unwrap_or(self.account.region());
+        let Address {
+            platform,
+            name,
+            region,
+            id,
+        } = Address::of(owned, self.account.region());
         let client = self.account.cloudformation(region);
         let looking = |trouble: Trouble| trouble.failing(&format!("looking at the stack `{name}`"));
-        let Some(mut stack) = describe(&client, name, Some(progress)).await.map_err(looking)? else {
+        // By its id: a stack that was made anew under this name is another stack.
+        let Some(mut stack) = describe(&client, id, Some(progress)).await.map_err(looking)? else {
             return Ok(Removed::default());
         };
-        let id = stack.stack_id().unwrap_or(name).to_owned();
-        if !tags(&stack).contains_key(TAG_PLATFORM) && *status(&stack) != StackStatus::ReviewInProgress {
-            return Err(Failure::new(format!(
-                "the stack `{name}` no longer carries this platform's tags"
-            ))
-            .way_out("someone took it over or made it anew; delete it by hand if it is to go")
-            .into());
+        if let Some(why) = foreign(&stack, platform) {
+            return Err(Failure::new(why)
+                .way_out("delete it by hand if it is to go")
+                .into());
         }
+        let id = stack.stack_id().unwrap_or(name).to_owned();
         if matches!(meaning(status(&stack)), Meaning::Busy) {
             progress.say(format!("{}: waiting for that to end", status(&stack).as_str()));
             wait::settled(&client, name, &id, 0, progress).await?;

@@ -19,6 +19,19 @@ pub(super) struct Ended {
     pub(super) failure: Option<Failure>,
     /// What a deletion left in place by policy, a sentence each.
     pub(super) kept: Vec<String>,
+    /// Whether the operation was a deletion.
+    was_deleting: bool,
+    /// The last event that came with a reason.
+    refusal: Option<Cause>,
+}
+
+/// Which of the stack's own events an operation begins with, looking back from now.
+#[derive(Clone, Copy, PartialEq)]
+enum Since {
+    /// The last creation, update or deletion.
+    Operation,
+    /// The last time a rollback was begun or continued.
+    Rollback,
 }
 
 /// Waits until nothing is in progress any more.
@@ -29,17 +42,56 @@ pub(super) async fn settled(
     resources: usize,
     progress: &Progress,
 ) -> Result<Ended, ApplyError> {
-    watch(client, name, id, resources, progress).await
+    watch(client, name, id, resources, Since::Operation, progress).await
 }
 
-/// Waits until a stack that is being deleted is gone, or its deletion has failed.
+/// Waits until a rollback that is continued has ended, one way or the other.
+pub(super) async fn rolled_back(
+    client: &Client,
+    name: &str,
+    id: &str,
+    progress: &Progress,
+) -> Result<Ended, ApplyError> {
+    watch(client, name, id, 0, Since::Rollback, progress).await
+}
+
+/// How long a deletion may take to show: a poll right after the call can still see the state before it.
+const DELETION_SHOWS: Duration = Duration::from_secs(30);
+
+/// Waits until a stack that is being deleted is gone, or its deletion has failed or was refused.
 pub(super) async fn gone(
     client: &Client,
     name: &str,
     id: &str,
     progress: &Progress,
 ) -> Result<Ended, ApplyError> {
-    watch(client, name, id, 0, progress).await
+    let began = tokio::time::Instant::now();
+    let mut pace = Pace::new(Duration::from_millis(300), Duration::from_secs(3));
+    loop {
+        let mut ended = watch(client, name, id, 0, Since::Operation, progress).await?;
+        if matches!(
+            ended.status,
+            StackStatus::DeleteComplete | StackStatus::DeleteFailed
+        ) {
+            return Ok(ended);
+        }
+        // CloudFormation puts a stack back where it was when it will not delete it, for example while
+        // another stack imports one of its exports.
+        if ended.was_deleting || began.elapsed() > DELETION_SHOWS {
+            let state = ended.status.as_str();
+            let mut failure = Failure::new(format!(
+                "CloudFormation did not delete the stack `{name}`; it is {state}"
+            ));
+            failure.cause = ended
+                .failure
+                .take()
+                .and_then(|failure| failure.cause)
+                .or(ended.refusal.take());
+            ended.failure = Some(failure);
+            return Ok(ended);
+        }
+        pace.wait().await;
+    }
 }
 
 async fn watch(
@@ -47,6 +99,7 @@ async fn watch(
     name: &str,
     id: &str,
     resources: usize,
+    since: Since,
     progress: &Progress,
 ) -> Result<Ended, ApplyError> {
     let failing = |trouble: Trouble| trouble.failing(&format!("waiting for the stack `{name}`"));
@@ -55,13 +108,21 @@ async fn watch(
     let mut told = BTreeSet::new();
     loop {
         let status = status_of(client, id, progress).await.map_err(failing)?;
-        let events = operation(client, id, progress).await.map_err(failing)?;
+        let events = operation(client, id, since, progress).await.map_err(failing)?;
         tell(&events, id, resources, &mut told, progress);
         if !matches!(meaning(&status), Meaning::Busy) {
-            let failed = is_failure(&status);
+            let deletes = |event: &StackEvent| {
+                is_of_stack(event, id) && event.resource_status() == Some(&ResourceStatus::DeleteInProgress)
+            };
             return Ok(Ended {
-                failure: failed.then(|| failure(name, &status, &events)),
+                failure: is_failure(&status).then(|| failure(name, &status, &events)),
                 kept: kept(&events),
+                was_deleting: events.iter().any(deletes),
+                refusal: events
+                    .iter()
+                    .rev()
+                    .find(|event| event.resource_status_reason().is_some())
+                    .map(cause),
                 status,
             });
         }
@@ -98,7 +159,12 @@ fn is_failure(status: &StackStatus) -> bool {
 }
 
 /// The events of the operation that is going on or was the last, the oldest first.
-async fn operation(client: &Client, id: &str, progress: &Progress) -> Result<Vec<StackEvent>, Trouble> {
+async fn operation(
+    client: &Client,
+    id: &str,
+    since: Since,
+    progress: &Progress,
+) -> Result<Vec<StackEvent>, Trouble> {
     let mut events: Vec<StackEvent> = Vec::new();
     let mut next = None;
     loop {
@@ -116,7 +182,7 @@ async fn operation(client: &Client, id: &str, progress: &Progress) -> Result<Vec
         };
         let mut complete = false;
         for event in page.stack_events.unwrap_or_default() {
-            complete = begins_operation(&event, id);
+            complete = begins_operation(&event, id, since);
             events.push(event);
             if complete {
                 break;
@@ -136,16 +202,17 @@ fn is_of_stack(event: &StackEvent, id: &str) -> bool {
 }
 
 /// Newest first, an operation ends with the stack's own event that began it.
-fn begins_operation(event: &StackEvent, id: &str) -> bool {
-    is_of_stack(event, id)
-        && matches!(
-            event.resource_status(),
-            Some(
-                ResourceStatus::CreateInProgress
-                    | ResourceStatus::UpdateInProgress
-                    | ResourceStatus::DeleteInProgress
-            )
-        )
+fn begins_operation(event: &StackEvent, id: &str, since: Since) -> bool {
+    let begins = match event.resource_status() {
+        Some(ResourceStatus::UpdateRollbackInProgress) => since == Since::Rollback,
+        Some(
+            ResourceStatus::CreateInProgress
+            | ResourceStatus::UpdateInProgress
+            | ResourceStatus::DeleteInProgress,
+        ) => true,
+        _ => false,
+    };
+    begins && is_of_stack(event, id)
 }
 
 fn state(event: &StackEvent) -> &str {
@@ -208,7 +275,17 @@ fn failure(name: &str, status: &StackStatus, events: &[StackEvent]) -> Failure {
         })
     };
     let first = own.or_else(|| failed.clone().next()).or_else(rollback);
-    let cause = first.map(|event| Cause {
+    let cause = first.map(cause);
+    let way_out = cause.as_ref().map(|cause| way_out(&cause.reason));
+    Failure {
+        summary: format!("the stack `{name}` ended as {}", status.as_str()),
+        cause,
+        way_out,
+    }
+}
+
+fn cause(event: &StackEvent) -> Cause {
+    Cause {
         resource: event.logical_resource_id().unwrap_or_default().to_owned(),
         kind: event.resource_type().unwrap_or_default().to_owned(),
         state: state(event).to_owned(),
@@ -217,12 +294,6 @@ fn failure(name: &str, status: &StackStatus, events: &[StackEvent]) -> Failure {
             .unwrap_or("CloudFormation gave no reason")
             .to_owned(),
         at: event.timestamp().map(ToString::to_string).unwrap_or_default(),
-    });
-    let way_out = cause.as_ref().map(|cause| way_out(&cause.reason));
-    Failure {
-        summary: format!("the stack `{name}` ended as {}", status.as_str()),
-        cause,
-        way_out,
     }
 }
 

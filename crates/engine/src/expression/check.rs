@@ -351,18 +351,19 @@ impl Inference<'_, '_> {
         }
     }
 
+    /// Where a function's name stands: after the place the parser gives for its call, or anywhere.
     fn place_of(&self, id: u64, name: &str) -> Span {
         let text = &self.place.file.text[self.place.range.clone()];
-        let from = self
+        let call = self
             .offsets
             .and_then(|info| info.offset_for(id))
             .map_or(0, |(start, _)| start as usize);
-        match text
-            .get(from..)
+        let after = text
+            .get(call..)
             .and_then(|rest| rest.find(name))
-            .or_else(|| text.find(name).map(|at| at - from.min(at)))
-        {
-            Some(at) => self.place.within(from + at..from + at + name.len()),
+            .map(|at| call + at);
+        match after.or_else(|| text.find(name)) {
+            Some(at) => self.place.within(at..at + name.len()),
             None => self.place.clone(),
         }
     }

@@ -135,7 +135,14 @@ fn parse_error(errors: &cel::ParseErrors, source: &str) -> (String, Range<usize>
         .take(usize::try_from(line - 1).unwrap_or(0))
         .map(str::len)
         .sum();
-    let start = (line_start + usize::try_from(column - 1).unwrap_or(0)).min(source.len());
+    // Columns count characters.
+    let column = usize::try_from(column - 1).unwrap_or(0);
+    let line = source.get(line_start..).unwrap_or_default();
+    let start = line_start
+        + line
+            .char_indices()
+            .nth(column)
+            .map_or(line.len(), |(offset, _)| offset);
     let message = first
         .msg
         .lines()

@@ -268,12 +268,34 @@ impl<'a> Wiring<'a> {
         sources: &mut BTreeSet<StepId>,
     ) -> Result<(), Vec<String>> {
         for path in references {
-            if let ["components", component, output, ..] =
-                path.iter().map(String::as_str).collect::<Vec<_>>().as_slice()
-            {
-                let output = self.output(component, output)?;
-                sources.extend(output.iter().cloned());
+            match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                ["components", component, output, ..] => {
+                    let output = self.output(component, output)?;
+                    sources.extend(output.iter().cloned());
+                }
+                ["components", component] => self.all_outputs(component, sources)?,
+                ["components"] => {
+                    for component in self.wanted.components.keys() {
+                        self.all_outputs(component, sources)?;
+                    }
+                }
+                _ => {}
             }
+        }
+        Ok(())
+    }
+
+    fn all_outputs(&mut self, component: &str, sources: &mut BTreeSet<StepId>) -> Result<(), Vec<String>> {
+        let outputs: Vec<String> = self
+            .wanted
+            .components
+            .get(component)
+            .into_iter()
+            .flat_map(|one| one.outputs.keys().cloned())
+            .collect();
+        for output in outputs {
+            let output = self.output(component, &output)?;
+            sources.extend(output.iter().cloned());
         }
         Ok(())
     }

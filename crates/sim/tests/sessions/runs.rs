@@ -195,6 +195,28 @@ async fn a_run_that_is_asked_to_stop_finishes_what_is_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_waits_for_credentials_can_be_stopped() {
+    let mut stage = Stage::new(acme(), Vec::new());
+    let plan = stage.plan().await;
+    let told = stage.run(plan);
+    let (asked, stop) = watch::channel(false);
+    let (clock, world) = (stage.clock.clone(), stage.world.clone());
+    let (attempt, ()) = tokio::join!(stage.attempt_until(&told, None, stop), async {
+        clock.sleep(Duration::from_secs(5)).await;
+        world.add_fault(Fault::CredentialsExpireAt { millis: 0 });
+        clock.sleep(Duration::from_secs(25)).await;
+        asked.send(true).unwrap();
+    });
+    assert_eq!(attempt, Attempt::Ended(Ended::Interrupted));
+    // What was in flight has no end yet: it is taken up again where the world left it.
+    assert_eq!(told.outcomes().len(), 2, "{}", told.text());
+    stage.world.renew_credentials();
+    assert_eq!(stage.attempt(&told, None).await, Attempt::Ended(Ended::Succeeded));
+    told.assert_sound();
+    assert!(stage.world.stacks().iter().all(|stack| stack.created_count == 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn throttling_is_waited_out() {
     let mut stage = Stage::new(acme(), vec![Fault::Throttling { calls: 25 }]);
     let plan = stage.plan().await;

@@ -6,7 +6,7 @@ use landfall_engine::plan_apply;
 use landfall_model::journal::Entry;
 use landfall_model::provider::{Failure, Outcome};
 use landfall_model::wanted::Wanted;
-use landfall_runner::{Ended, look};
+use landfall_runner::{Ended, Look, Remembered, look};
 use landfall_sim::Fault;
 
 use crate::stage::{Attempt, Crash, Stage, Told, plan_text, read};
@@ -349,7 +349,14 @@ async fn a_stack_of_another_platform_is_not_touched() {
 
     stage.wanted = ours;
     stage.remembered.clear();
-    let seen = look(&stage.wanted, &stage.providers, Vec::new()).await.unwrap();
+    let seen = look(
+        &stage.wanted,
+        &stage.providers,
+        Remembered::default(),
+        Look::AtWhatStands,
+    )
+    .await
+    .unwrap();
     let refused = plan_apply(stage.wanted.clone(), &seen, too_early.id.clone(), String::new()).unwrap_err();
     insta::assert_snapshot!(refused, @"
     something stands in the way that this platform does not own:

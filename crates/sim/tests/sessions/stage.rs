@@ -16,7 +16,7 @@ use landfall_model::wanted::Wanted;
 use landfall_model::yaml::{self, Node};
 use landfall_model::{Diagnostics, SourceFile, StepId};
 use landfall_runner::{
-    Clock, Ended, Event, Execution, Journal, JournalError, Providers, Watcher, look, resume,
+    Clock, Ended, Event, Execution, Journal, JournalError, Look, Providers, Remembered, Watcher, look, resume,
 };
 use landfall_sim::{Fault, VirtualClock, World, WorldConfig};
 use tokio::sync::{Notify, watch};
@@ -54,6 +54,7 @@ impl Library for Shelf {
                 default: text(&entry.node, "Default"),
                 no_echo: entry.node.get("NoEcho").is_some(),
                 allowed: Vec::new(),
+                fetched: false,
             };
             interface.parameters.insert(entry.key.clone(), parameter);
         }
@@ -272,12 +273,17 @@ impl Stage {
 
     /// What stands. Whoever looks signs in again when credentials expire meanwhile.
     async fn look(&self) -> Seen {
-        let remembered: Vec<Owned> = self.remembered.values().cloned().collect();
-        match look(&self.wanted, &self.providers, remembered.clone()).await {
+        let remembered = Remembered {
+            owned: self.remembered.values().cloned().collect(),
+            ..Remembered::default()
+        };
+        match look(&self.wanted, &self.providers, remembered.clone(), Look::AtChanges).await {
             Ok(seen) => seen,
             Err(_) => {
                 self.world.renew_credentials();
-                look(&self.wanted, &self.providers, remembered).await.unwrap()
+                look(&self.wanted, &self.providers, remembered, Look::AtChanges)
+                    .await
+                    .unwrap()
             }
         }
     }
