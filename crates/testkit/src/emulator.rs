@@ -15,7 +15,7 @@ pub struct Emulator {
     pub name: &'static str,
     /// A Python with `boto3`, to ask it in a voice that is not ours.
     pub python: std::path::PathBuf,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for Emulator {
@@ -28,11 +28,11 @@ impl Drop for Emulator {
 impl Emulator {
     /// Starts ministack.
     pub fn ministack(tools: &Path) -> Emulator {
-        let mut command = Command::new(tools.join("ministack/bin/ministack"));
+        let program = tools.join("ministack/bin/ministack");
         start(
             "ministack",
             tools,
-            &mut command,
+            &program,
             "/_ministack/health",
             |command, port| {
                 command
@@ -44,8 +44,8 @@ impl Emulator {
 
     /// Starts moto.
     pub fn moto(tools: &Path) -> Emulator {
-        let mut command = Command::new(tools.join("moto/bin/moto_server"));
-        start("moto", tools, &mut command, "/moto-api/", |command, port| {
+        let program = tools.join("moto/bin/moto_server");
+        start("moto", tools, &program, "/moto-api/", |command, port| {
             command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
         })
     }
@@ -92,47 +92,68 @@ impl Emulator {
     }
 }
 
+/// A port that was free a moment ago can be taken by another test's emulator: then another is tried.
+const TRIES: usize = 3;
+
 fn start(
     name: &'static str,
     tools: &Path,
-    command: &mut Command,
+    program: &Path,
     health: &str,
-    settings: impl FnOnce(&mut Command, u16),
+    settings: impl Fn(&mut Command, u16),
 ) -> Emulator {
-    let port = free_port();
-    settings(command, port);
-    // Emulators keep files where they are started: each in a folder of its own.
-    let folder = tempfile::tempdir().unwrap();
-    let log = std::fs::File::create(folder.path().join("log.txt")).unwrap();
-    let child = command
-        .current_dir(folder.path())
-        .env("TMPDIR", folder.path())
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap_or_else(|error| panic!("could not start {name}: {error}"));
-    let url = format!("http://127.0.0.1:{port}");
-    let mut emulator = Emulator {
-        child,
-        url,
-        name,
-        python: tools.join(name).join("bin/python"),
-        _folder: folder,
-    };
-    let began = Instant::now();
-    while !answers(port, health) {
-        assert!(
-            emulator.child.try_wait().unwrap().is_none(),
-            "{name} ended before it was ready"
-        );
-        assert!(
-            began.elapsed() < Duration::from_secs(90),
-            "{name} was not ready within 90 s"
-        );
-        std::thread::sleep(Duration::from_millis(100));
+    for _ in 0..TRIES {
+        let port = free_port();
+        // Emulators keep files where they are started: each in a folder of its own.
+        let folder = tempfile::tempdir().unwrap();
+        let log = std::fs::File::create(folder.path().join("log.txt")).unwrap();
+        let mut command = Command::new(program);
+        settings(&mut command, port);
+        let child = command
+            .current_dir(folder.path())
+            .env("TMPDIR", folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("could not start {name}: {error}"));
+        let url = format!("http://127.0.0.1:{port}");
+        let python = tools.join(name).join("bin/python");
+        let mut emulator = Emulator {
+            child,
+            url,
+            name,
+            python,
+            folder,
+        };
+        if emulator.is_ready(port, health) {
+            return emulator;
+        }
     }
-    emulator
+    panic!("{name} did not start, {TRIES} times");
+}
+
+impl Emulator {
+    /// Waits until it answers; false when it ended instead.
+    fn is_ready(&mut self, port: u16, health: &str) -> bool {
+        let began = Instant::now();
+        while !answers(port, health) {
+            if self.child.try_wait().unwrap().is_some() {
+                let log = std::fs::read_to_string(self.folder.path().join("log.txt")).unwrap_or_default();
+                eprintln!("{} ended before it was ready:\n{log}", self.name);
+                return false;
+            }
+            assert!(
+                began.elapsed() < Duration::from_secs(90),
+                "{} was not ready within 90 s",
+                self.name
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        // Another emulator may answer at this port: ours would have ended by now, unable to take it.
+        std::thread::sleep(Duration::from_millis(100));
+        self.child.try_wait().unwrap().is_none()
+    }
 }
 
 fn free_port() -> u16 {
