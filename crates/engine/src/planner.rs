@@ -36,7 +36,7 @@ pub struct SeenStep {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Something in the way belongs to someone else. All of it is named.
-    #[error("{} in the way that this platform does not own:\n{}", things(.0.len()), list(.0))]
+    #[error("{} in the way:\n{}", things(.0.len()), list(.0))]
     Foreign(Vec<(StepId, String)>),
     /// A step's values cannot be had.
     #[error("the step `{step}` cannot be planned")]
@@ -91,6 +91,10 @@ pub fn plan_apply(wanted: Wanted, seen: &Seen, id: PlanId, made_at: String) -> R
             foreign.push((step.id.clone(), why.clone()));
             continue;
         }
+        if let Some(why) = stands_elsewhere(step, stands, seen) {
+            foreign.push((step.id.clone(), why));
+            continue;
+        }
         let adopted_before = seen
             .owned
             .iter()
@@ -127,6 +131,25 @@ pub fn plan_apply(wanted: Wanted, seen: &Seen, id: PlanId, made_at: String) -> R
         steps: in_order(steps),
         wanted,
     })
+}
+
+/// Why a step that is missing where the file puts it must not be made: it stands where the file put it
+/// before, and would stand there for ever.
+fn stands_elsewhere(step: &WantedStep, stands: &SeenStep, seen: &Seen) -> Option<String> {
+    let missing = step.kind == StepKind::Stack && stands.observed.standing == Standing::Absent;
+    let old = seen
+        .owned
+        .iter()
+        .find(|owned| missing && owned.step == step.id && !owned.adopted)?;
+    let region = old
+        .address
+        .get("region")
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or("another region");
+    Some(format!(
+        "it stands in {region}, and a stack cannot move; put the region back, or take the step out of the file, apply, and \
+         add it again"
+    ))
 }
 
 fn decide(step: &WantedStep, filled: &Step, stands: &SeenStep, adopted_before: bool) -> PlannedStep {

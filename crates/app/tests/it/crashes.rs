@@ -263,9 +263,13 @@ async fn expired_credentials_pause_the_run_until_they_are_renewed() {
 
 /// What DescribeStacks says of a stack in this state.
 fn described(state: &str) -> String {
+    described_as("acme-demo-first", state)
+}
+
+fn described_as(name: &str, state: &str) -> String {
     format!(
         "<DescribeStacksResponse xmlns=\"http://cloudformation.amazonaws.com/doc/2010-05-15/\"><DescribeStacksResult><Stacks><member>\
-         <StackName>acme-demo-first</StackName><StackId>acme-demo-first</StackId>\
+         <StackName>{name}</StackName><StackId>{name}</StackId>\
          <StackStatus>{state}</StackStatus><CreationTime>2026-01-01T00:00:00Z</CreationTime>\
          <Tags><member><Key>landfall:platform</Key><Value>acme</Value></member></Tags>\
          </member></Stacks></DescribeStacksResult></DescribeStacksResponse>"
@@ -331,4 +335,30 @@ async fn stuck_stacks_are_freed_or_cleared_away() {
     create: ROLLBACK_FAILED: its creation failed and could not be rolled back; what is left of it is deleted
     create: REVIEW_IN_PROGRESS: a change set was made and never executed; it holds nothing
     ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_deleted_stack_with_data_is_not_cleared_away() {
+    let tools = tools_or_skip!("a_half_deleted_stack_with_data_is_not_cleared_away");
+    let aws = Emulator::ministack(&tools);
+    let proxy = Proxy::start(&aws.url, |call| {
+        let is_it = call.action == "DescribeStacks" && call.stack == "acme-artifacts-bucket";
+        if is_it {
+            Verdict::Answer(200, described_as("acme-artifacts-bucket", "DELETE_FAILED"))
+        } else {
+            Verdict::Pass
+        }
+    })
+    .await;
+    let session = Session::new(
+        &proxy.url,
+        &crate::common::platform("    artifacts: { uses: artifact-bucket }\n"),
+    );
+    let answer = session.run(&["apply", "--yes"]);
+    assert_eq!(answer.code, Some(1));
+    insta::assert_snapshot!(answer.text.trim(), @r"
+    error: something stands in the way:
+      artifacts.bucket: the deletion of the stack `acme-artifacts-bucket` failed (DELETE_FAILED) and it still holds ArtifactBucket; finish with `landfall destroy`, or move the data away and delete the stack
+    ");
+    assert!(!proxy.calls().iter().any(|call| call.action == "DeleteStack"));
 }

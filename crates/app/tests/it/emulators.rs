@@ -567,3 +567,33 @@ fn what_a_check_gives_is_no_reason_to_change_things_again() {
     let plan = session.run(&["plan", "--detailed-exitcode"]);
     assert_eq!(plan.code, Some(0), "{}", plan.text);
 }
+
+#[test]
+fn a_stack_does_not_move_to_another_region_unnoticed() {
+    let tools = tools_or_skip!("a_stack_does_not_move_to_another_region_unnoticed");
+    let aws = Emulator::ministack(&tools);
+    let steps = |region: &str| {
+        format!(
+            "    - name: table\n      stack: {{ template: table.cfn.yaml, region: {region}, parameters: {{ Name: far }} }}\n"
+        )
+    };
+    let session = Session::with_component(&aws.url, &steps("eu-west-1"), &[("table.cfn.yaml", TABLE)]);
+    session.well(&["apply", "--yes"]);
+    session.component(&steps("eu-north-1"));
+    let answer = session.run(&["plan"]);
+    assert!(
+        answer.code == Some(1) && answer.text.contains("it stands in eu-west-1"),
+        "{}",
+        answer.text
+    );
+    session.component(&steps("eu-west-1"));
+    assert_eq!(session.run(&["plan", "--detailed-exitcode"]).code, Some(0));
+    session.well(&["destroy", "--yes"]);
+    assert_eq!(
+        aws.ask(
+            ACCOUNT,
+            "print(client('dynamodb', 'eu-west-1').list_tables()['TableNames'])"
+        ),
+        "[]"
+    );
+}

@@ -109,6 +109,20 @@ fn foreign(stack: &Stack, platform: &str) -> Option<String> {
     }
 }
 
+/// Why a stack whose deletion failed must not be cleared away by an apply: it holds data, and whether
+/// that may go is for `destroy` to ask.
+fn half_deleted(stack: &Stack, work: &StackWork) -> Option<String> {
+    let holds_data = *status(stack) == StackStatus::DeleteFailed && !work.empty.is_empty();
+    holds_data.then(|| {
+        format!(
+            "the deletion of the stack `{}` failed (DELETE_FAILED) and it still holds {}; finish with `landfall destroy`, \
+             or move the data away and delete the stack",
+            work.name,
+            work.empty.join(", ")
+        )
+    })
+}
+
 fn owned(step: StepId, platform: &str, region: &str, stack: &Stack, empty: &[String]) -> Owned {
     Owned {
         step,
@@ -183,7 +197,8 @@ impl Stacks {
 
     fn observed(step: &Step, work: &StackWork, stack: &Stack) -> Observed {
         let state = status(stack).as_str().to_owned();
-        let standing = match (foreign(stack, &step.facts.name), meaning(status(stack))) {
+        let in_the_way = foreign(stack, &step.facts.name).or_else(|| half_deleted(stack, work));
+        let standing = match (in_the_way, meaning(status(stack))) {
             (Some(why), _) => Standing::Foreign { why },
             (None, Meaning::Gone) => Standing::Absent,
             (None, Meaning::Well) => Standing::Present { state: state.clone() },
@@ -286,7 +301,7 @@ impl Stacks {
                 .await
                 .map_err(|trouble| trouble.failing(&doing))?;
             let Some(stack) = stack else { return Ok(None) };
-            if let Some(why) = foreign(&stack, &step.facts.name) {
+            if let Some(why) = foreign(&stack, &step.facts.name).or_else(|| half_deleted(&stack, work)) {
                 return Err(Failure::new(why).into());
             }
             let id = stack.stack_id().unwrap_or(&work.name).to_owned();
