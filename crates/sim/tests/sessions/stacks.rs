@@ -359,7 +359,7 @@ async fn a_stack_of_another_platform_is_not_touched() {
     .unwrap();
     let refused = plan_apply(stage.wanted.clone(), &seen, too_early.id.clone(), String::new()).unwrap_err();
     insta::assert_snapshot!(refused, @"
-    something stands in the way that this platform does not own:
+    something stands in the way:
       x.main: the stack `shop-data-x-main` belongs to the platform `shop`; rename this platform or the component
     ");
     // Nor is it touched by a plan from before it was there.
