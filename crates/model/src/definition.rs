@@ -285,6 +285,18 @@ pub struct CheckSpec {
     pub within: String,
 }
 
+/// Reads a duration as these files write it, `30s`, `5m` or `1h`; nothing else is one.
+pub fn duration(text: &str) -> Option<std::time::Duration> {
+    let (number, seconds) = [("s", 1), ("m", 60), ("h", 3600)]
+        .iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)))?;
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = number.parse().ok()?;
+    number.checked_mul(seconds).map(std::time::Duration::from_secs)
+}
+
 fn default_within() -> String {
     "2m".to_owned()
 }

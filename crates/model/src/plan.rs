@@ -22,6 +22,16 @@ pub enum Purpose {
     Destroy,
 }
 
+impl Purpose {
+    /// The command that carries it out.
+    pub fn word(self) -> &'static str {
+        match self {
+            Purpose::Apply => "apply",
+            Purpose::Destroy => "destroy",
+        }
+    }
+}
+
 /// What is to be done, in order, and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -163,8 +163,6 @@ pub enum Outcome {
     Adopted,
     /// It was removed, or was already gone.
     Removed,
-    /// It was kept on purpose.
-    Retained,
     /// The assertion holds.
     Passed,
 }

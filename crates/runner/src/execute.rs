@@ -1,6 +1,6 @@
 //! Executes a plan: as parallel as its graph allows, every intent journalled before it is acted on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -121,10 +121,16 @@ impl Execution<'_> {
             .started()
             .map(|(step, token)| (step.clone(), token.to_owned()))
             .collect();
-        let mut running: HashMap<StepId, ()> = HashMap::new();
+        let mut running: BTreeSet<StepId> = BTreeSet::new();
+        // True at first: a run may have died right after it recorded a failure.
+        let mut failed = true;
         loop {
-            // Here and not where a step fails: a run may have died right after it recorded a failure.
-            for (step, because) in run.unreachable() {
+            let skipped = if std::mem::take(&mut failed) {
+                run.unreachable()
+            } else {
+                Vec::new()
+            };
+            for (step, because) in skipped {
                 let entry = Entry::StepSkipped { step, because };
                 run.record(&entry)?;
                 self.note(entry).await?;
@@ -133,7 +139,7 @@ impl Execution<'_> {
                 let work = self
                     .begin(&mut run, &expressions, &credentials, &paused, &step, token)
                     .await?;
-                running.insert(step, ());
+                running.insert(step);
                 in_flight.push(work);
             }
             while !stopping && !credentials.are_awaited() && in_flight.len() < self.at_once {
@@ -144,7 +150,7 @@ impl Execution<'_> {
                 let work = self
                     .begin(&mut run, &expressions, &credentials, &paused, &step, token)
                     .await?;
-                running.insert(step, ());
+                running.insert(step);
                 in_flight.push(work);
             }
             if in_flight.is_empty() {
@@ -154,11 +160,16 @@ impl Execution<'_> {
             tokio::select! {
                 Some((step, took_ms, result)) = in_flight.next() => {
                     running.remove(&step);
-                    // The step keeps its state: it is acted on again, with its token, on resuming.
-                    if let Err(ApplyError::CredentialsExpired(_)) = result {
-                        stopping = true;
-                        continue;
-                    }
+                    let result = match result {
+                        Ok(applied) => Ok(applied),
+                        Err(ApplyError::Failed(failure)) => Err(*failure),
+                        // The step keeps its state: it is acted on again, with its token, on resuming.
+                        Err(ApplyError::CredentialsExpired(_)) => {
+                            stopping = true;
+                            continue;
+                        }
+                    };
+                    failed = result.is_err();
                     let entry = ended(step, took_ms, result);
                     run.record(&entry)?;
                     self.note(entry).await?;
@@ -168,8 +179,7 @@ impl Execution<'_> {
                     stopping = changed.is_err() || *stop.borrow();
                     self.stop = stop;
                     if stopping {
-                        let mut in_flight: Vec<StepId> = running.keys().cloned().collect();
-                        in_flight.sort();
+                        let in_flight = running.iter().cloned().collect();
                         credentials.give_up();
                         self.watcher.event(&Event::Stopping { in_flight });
                     }
@@ -237,7 +247,7 @@ fn token(run: &RunId, step: &StepId) -> String {
     format!("landfall-{}", digest.short())
 }
 
-fn ended(step: StepId, took_ms: u64, result: Result<Applied, ApplyError>) -> Entry {
+fn ended(step: StepId, took_ms: u64, result: Result<Applied, Failure>) -> Entry {
     match result {
         Ok(Applied {
             outcome,
@@ -252,14 +262,11 @@ fn ended(step: StepId, took_ms: u64, result: Result<Applied, ApplyError>) -> Ent
             notes,
             took_ms,
         },
-        Err(ApplyError::Failed(failure)) => Entry::StepFailed {
+        Err(failure) => Entry::StepFailed {
             step,
-            failure: *failure,
+            failure,
             took_ms,
         },
-        Err(ApplyError::CredentialsExpired(reason)) => {
-            unreachable!("expired credentials leave a step as it was, but {step} ended with: {reason}")
-        }
     }
 }
 

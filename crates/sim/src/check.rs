@@ -51,7 +51,7 @@ impl SimChecks {
             .into());
         }
         let least = match minimum_lifetime {
-            Some(text) => time(text).ok_or_else(|| {
+            Some(text) => landfall_model::definition::duration(text).ok_or_else(|| {
                 ApplyError::failed(format!(
                     "`minimumLifetime` of the check is `{text}`, which is no time"
                 ))
@@ -105,15 +105,6 @@ fn passed<const N: usize>(outputs: [(&str, serde_json::Value); N], note: String)
         owned: None,
         notes: vec![note],
     }
-}
-
-/// Reads `30s`, `5m` or `1h`.
-fn time(text: &str) -> Option<Duration> {
-    let (number, seconds) = [("s", 1), ("m", 60), ("h", 3600)]
-        .iter()
-        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)))?;
-    let number: u64 = number.parse().ok()?;
-    number.checked_mul(seconds).map(Duration::from_secs)
 }
 
 #[async_trait]

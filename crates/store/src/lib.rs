@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use landfall_model::StepId;
 use landfall_model::id::RunId;
 use landfall_model::journal::{Entry, Record};
-use landfall_model::plan::{FORMAT, Plan, Purpose};
+use landfall_model::plan::{FORMAT, Plan};
 use landfall_model::provider::{Outcome, Outputs, Owned};
 use landfall_runner::{Journal, JournalError};
 use serde::{Deserialize, Serialize};
@@ -284,14 +284,6 @@ impl Store {
     /// Its files cannot be read.
     pub fn unfinished(&self) -> Result<Option<PastRun>, Error> {
         Ok(self.last_run()?.filter(|run| !run.is_finished()))
-    }
-}
-
-/// Whether a run is for bringing up or taking down, in words.
-pub fn purpose_word(purpose: Purpose) -> &'static str {
-    match purpose {
-        Purpose::Apply => "apply",
-        Purpose::Destroy => "destroy",
     }
 }
 

@@ -6,7 +6,7 @@ use landfall_model::definition::IdentityCheck;
 use landfall_model::provider::{Failure, Outputs};
 use landfall_runner::{ApplyError, Identity, WhoAmI};
 
-use crate::{Held, Miss, Seen, not_a_time, wait};
+use crate::{Held, Miss, Seen, not_a_time};
 
 /// Asks once. Credentials that do not fit will not by waiting; only asking may fail for a while.
 pub(crate) async fn look(check: &IdentityCheck, who: &dyn WhoAmI) -> Result<Held, Miss> {
@@ -70,7 +70,9 @@ fn judge(check: &IdentityCheck, identity: &Identity) -> Result<Held, Miss> {
         .into());
     }
     let least = match minimum_lifetime {
-        Some(text) => wait::parse(text).ok_or_else(|| not_a_time("minimumLifetime", text))?,
+        Some(text) => {
+            landfall_model::definition::duration(text).ok_or_else(|| not_a_time("minimumLifetime", text))?
+        }
         None => Duration::ZERO,
     };
     if let Some(lasts) = identity.lasts

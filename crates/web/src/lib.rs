@@ -37,7 +37,8 @@ impl Checks {
         step: &Step,
         progress: &Progress,
     ) -> Result<Held, ApplyError> {
-        let allowed = wait::parse(within).ok_or_else(|| not_a_time("within", within))?;
+        let allowed =
+            landfall_model::definition::duration(within).ok_or_else(|| not_a_time("within", within))?;
         let began = self.clock.millis();
         for attempt in 0.. {
             let left = allowed.saturating_sub(self.since(began));

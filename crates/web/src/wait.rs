@@ -7,18 +7,6 @@ const FIRST: Duration = Duration::from_millis(250);
 /// No pause is longer than this: a person who has just fixed something should not wait for us.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Reads `30s`, `5m` or `1h`; nothing else.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
-    let (number, seconds) = [("s", 1), ("m", 60), ("h", 3600)]
-        .iter()
-        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)))?;
-    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let number: u64 = number.parse().ok()?;
-    number.checked_mul(seconds).map(Duration::from_secs)
-}
-
 /// Shows a time in at most two units: `12s`, `1m 5s`, `2h`.
 pub(crate) fn short(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -55,11 +43,13 @@ fn spread(attempt: u32, name: &str) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use landfall_model::definition::duration;
+
     use super::*;
 
     #[test]
     fn times_are_read_and_shown() {
-        let read = |text| parse(text).map(short);
+        let read = |text| duration(text).map(short);
         assert_eq!(read("30s").as_deref(), Some("30s"));
         assert_eq!(read("90s").as_deref(), Some("1m 30s"));
         assert_eq!(read("5m").as_deref(), Some("5m"));
@@ -76,7 +66,7 @@ mod tests {
             "5 m",
             "99999999999999999999h",
         ] {
-            assert_eq!(parse(wrong), None, "{wrong}");
+            assert_eq!(duration(wrong), None, "{wrong}");
         }
     }
 

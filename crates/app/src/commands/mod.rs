@@ -128,7 +128,7 @@ async fn plan(arguments: &crate::cli::Plan, paint: Paint) -> anyhow::Result<u8> 
     } else {
         print!("{}", show::plan(&plan, paint));
         if let Some(past) = session.world.store.unfinished()? {
-            let word = landfall_store::purpose_word(past.plan.purpose);
+            let word = past.plan.purpose.word();
             println!(
                 "The run {} has not come to its end; `landfall {word}` goes on with it first.",
                 past.run

@@ -12,12 +12,7 @@ use super::{Paint, count};
 /// Everything a plan would do, and why.
 pub(crate) fn plan(plan: &Plan, paint: Paint) -> String {
     let mut text = heading(plan, paint);
-    let width = plan
-        .steps
-        .iter()
-        .map(|step| step.id.as_str().len())
-        .max()
-        .unwrap_or(0);
+    let width = id_width(plan);
     for step in &plan.steps {
         if step.action == Action::None {
             continue;
@@ -65,6 +60,15 @@ fn heading(plan: &Plan, paint: Paint) -> String {
         facts.account,
         facts.region
     )
+}
+
+/// The width of the column of step ids.
+fn id_width(plan: &Plan) -> usize {
+    plan.steps
+        .iter()
+        .map(|step| step.id.as_str().len())
+        .max()
+        .unwrap_or(0)
 }
 
 fn why(step: &PlannedStep) -> String {
@@ -205,12 +209,7 @@ fn totals(plan: &Plan, paint: Paint) -> String {
 /// What `destroy` would do: the order, what is lost, what is kept.
 pub(crate) fn destroy_rehearsal(plan: &Plan, paint: Paint) -> String {
     let mut text = heading(plan, paint);
-    let width = plan
-        .steps
-        .iter()
-        .map(|step| step.id.as_str().len())
-        .max()
-        .unwrap_or(0);
+    let width = id_width(plan);
     for step in plan.steps.iter().filter(|step| step.action == Action::Delete) {
         let address = step.owned.as_ref().map(|owned| &owned.address);
         let name = address

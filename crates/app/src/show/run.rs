@@ -232,7 +232,6 @@ fn outcome_word(outcome: Outcome) -> &'static str {
         Outcome::Unchanged => "unchanged",
         Outcome::Adopted => "adopted",
         Outcome::Removed => "removed",
-        Outcome::Retained => "retained",
         Outcome::Passed => "passed",
     }
 }

@@ -116,7 +116,7 @@ pub(crate) fn status(wanted: &Wanted, seen: &Seen, last: Option<&PastRun>, paint
             .last()
             .map(|record| record.at.as_str())
             .unwrap_or_default();
-        let word = landfall_store::purpose_word(run.plan.purpose);
+        let word = run.plan.purpose.word();
         let _ = writeln!(text, "Last run: {} ({word}), {state} {at}.", run.run);
         if !run.is_finished() {
             let _ = writeln!(

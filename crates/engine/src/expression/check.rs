@@ -324,7 +324,7 @@ impl Inference<'_, '_> {
             return self.operator(name, operator, &arguments);
         }
         let given: Vec<&Type> = target.iter().chain(&arguments).collect();
-        match signature(name, target.is_some(), &given) {
+        match signature(name, &given) {
             Signature::Returns(kind) => Some(kind),
             Signature::NoSuchFunction => {
                 let place = self.place_of(id, name);
@@ -500,7 +500,7 @@ const FUNCTIONS: [(&str, &str, &str, &str); 28] = [
     ("dyn", "dyn(value)", "a", "any"),
 ];
 
-fn signature(name: &str, _member: bool, given: &[&Type]) -> Signature {
+fn signature(name: &str, given: &[&Type]) -> Signature {
     let Some((_, usage, takes, returns)) = FUNCTIONS.iter().find(|function| function.0 == name) else {
         return Signature::NoSuchFunction;
     };

@@ -18,10 +18,11 @@ pub(crate) use check::{Checker, Names};
 pub use value::EvaluateError;
 pub(crate) use value::{Lookup, Scope, as_text, evaluate_text, evaluate_tree, unknown, waits_for};
 
-/// Whether a text has an expression in it (and not only `$${`, the literal).
+/// Whether a text has an expression in it, also one that is not closed (and not only `$${`, the literal).
 pub(crate) fn has_expression(text: &str) -> bool {
-    split(text).is_ok_and(|parts| parts.iter().any(|part| matches!(part, Part::Expression(_))))
-        || split(text).is_err()
+    split(text).map_or(true, |parts| {
+        parts.iter().any(|part| matches!(part, Part::Expression(_)))
+    })
 }
 
 /// A piece of a text with expressions.

@@ -104,13 +104,10 @@ pub(crate) fn read(
         reader.step(node);
     }
     let StepReader {
-        mut found,
-        mut steps,
-        templates,
-        ..
+        mut found, mut steps, ..
     } = reader;
     let names = names(&inputs, &steps);
-    check_steps(&mut steps, &templates, &names, compiler, folder, &mut found);
+    check_steps(&mut steps, &names, compiler, folder, &mut found);
     let outputs = outputs(&root, &names, compiler, &mut found);
     found.or_ok(Definition {
         name: name.to_owned(),
@@ -412,7 +409,6 @@ fn names(inputs: &IndexMap<String, Input>, steps: &[Step]) -> Names {
 
 fn check_steps(
     steps: &mut [Step],
-    templates: &BTreeMap<String, Option<WantedTemplate>>,
     names: &Names,
     compiler: &Compiler,
     folder: &DefinitionFolder,
@@ -461,8 +457,6 @@ fn check_steps(
             StepKind::Secret | StepKind::Check => {}
         }
     }
-    // A template nobody could read was reported when it was read.
-    debug_assert!(templates.values().all(|template| template.is_some()) || found.has_errors());
 }
 
 fn check_stack(
