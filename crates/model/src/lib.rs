@@ -7,6 +7,7 @@ pub mod definition;
 pub mod diagnostic;
 pub mod id;
 pub mod journal;
+pub mod leftover;
 pub mod plan;
 pub mod platform;
 pub mod provider;

@@ -5,11 +5,13 @@
 
 mod execute;
 mod look;
+mod place;
 mod ports;
 
 pub use execute::{Ended, Execution, Stop, resume};
 pub use look::{Look, LookError, Remembered, look};
+pub use place::{Kept, Place, PlaceError, When, Written};
 pub use ports::{
     ApplyError, Clock, Event, Identity, Intent, Journal, JournalError, ObserveError, Progress, Provider,
-    Providers, SystemClock, Watcher, WhoAmI,
+    Providers, Sweeper, SystemClock, Watcher, WhoAmI,
 };

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use landfall_model::StepId;
 use landfall_model::definition::StepKind;
 use landfall_model::journal::{Entry, Record};
+use landfall_model::leftover::{Found, Marks, Swept};
 use landfall_model::provider::{Applied, Change, Failure, Observed, Owned, Removed};
 use landfall_model::work::Step;
 
@@ -40,10 +41,36 @@ pub trait Provider: Send + Sync {
         progress: &Progress,
     ) -> Result<Removed, ApplyError>;
 
+    /// Stops whatever in it makes things anew, or more of them, as a teardown begins: self-healing, autoscalers.
+    /// Removes nothing. Says what was stopped, a sentence each; most kinds of things have nothing to stop.
+    async fn quiesce(
+        &self,
+        _owned: &Owned,
+        _intent: &Intent,
+        _progress: &Progress,
+    ) -> Result<Vec<String>, ApplyError> {
+        Ok(Vec::new())
+    }
+
     /// Reads credentials anew after they expired. Succeeds when the world answers again.
     async fn renew(&self) -> Result<(), String> {
         Ok(())
     }
+}
+
+/// Finds everything in a world that carries a platform's marks, and removes what controllers left.
+#[async_trait]
+pub trait Sweeper: Send + Sync {
+    /// By what the platform's things are recognised, from what it owns. Changes nothing.
+    async fn marks(&self, platform: &str, owned: &[Owned]) -> Result<Marks, ObserveError>;
+
+    /// Everything that carries these marks: what stacks hold (with [`Found::stack`] set) and what is left
+    /// over. What goes by itself with its network (default security group, main route table) is not listed.
+    async fn search(&self, marks: &Marks) -> Result<Vec<Found>, ObserveError>;
+
+    /// Removes one leftover, or says why it cannot go yet. Never waits long: the caller asks again. Succeeds
+    /// when it is already gone, and refuses what belongs to a stack.
+    async fn sweep(&self, leftover: &Found, progress: &Progress) -> Result<Swept, ApplyError>;
 }
 
 /// Whose credentials are in use.
