@@ -164,14 +164,8 @@ fn outputs(arn: &str, name: &str) -> Outputs {
 }
 
 fn owned(step: StepId, platform: &str, name: &str, recovery_days: u32) -> Owned {
-    Owned {
-        step,
-        kind: StepKind::Secret,
-        address: json!({ "platform": platform, "name": name, "recoveryDays": recovery_days }),
-        after: Vec::new(),
-        retain: false,
-        adopted: false,
-    }
+    let address = json!({ "platform": platform, "name": name, "recoveryDays": recovery_days });
+    Owned::new(step, StepKind::Secret, address)
 }
 
 fn work(step: &Step) -> &SecretWork {

@@ -5,10 +5,12 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use landfall_model::StepId;
-use landfall_model::definition::{CheckSpec, EntitySpec, FilesSpec, SecretSpec, StackSpec, StepKind};
+use landfall_model::definition::{
+    CheckSpec, EntitySpec, FilesSpec, ObjectsSpec, SecretSpec, StackSpec, StepKind,
+};
 use landfall_model::provider::Outputs;
 use landfall_model::wanted::{Wanted, WantedStep};
-use landfall_model::work::{FilesWork, Known, SecretWork, StackWork, Step, Work};
+use landfall_model::work::{FilesWork, Known, ObjectWork, ObjectsWork, SecretWork, StackWork, Step, Work};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -200,6 +202,7 @@ impl<'a> Evaluator<'a> {
         let spec = self.in_component(component, &wanted.spec)?;
         let work = match wanted.kind {
             StepKind::Stack => Work::Stack(Box::new(self.stack(wanted, spec)?)),
+            StepKind::Objects => Work::Objects(Box::new(objects(spec)?)),
             StepKind::Secret => Work::Secret(SecretWork {
                 name: self.name_of(&wanted.id),
                 spec: typed::<SecretSpec>(spec)?,
@@ -386,6 +389,68 @@ impl<'a> Evaluator<'a> {
             commit: None,
         })
     }
+}
+
+/// Objects may wait for other steps, as a whole each; what they are called may not.
+fn objects(mut spec: Value) -> Result<ObjectsWork, StepError> {
+    let mut take = |key: &str| spec.as_object_mut().and_then(|spec| spec.remove(key));
+    let cluster = known_text(take("cluster").unwrap_or_default(), "`cluster`")?;
+    let bodies = take("objects").unwrap_or_default();
+    if let Some(spec) = spec.as_object_mut() {
+        spec.insert("cluster".to_owned(), Value::String(String::new()));
+        spec.insert("manifests".to_owned(), Value::Array(Vec::new()));
+    }
+    let ObjectsSpec {
+        cluster: _,
+        manifests: _,
+        namespace,
+        controls,
+        outputs,
+        within,
+    } = typed(spec)?;
+    let within = landfall_model::definition::duration(&within)
+        .ok_or_else(|| StepError::new(format!("`within` is `{within}`, which is no time")))?;
+    let objects = bodies
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|body| object(body, namespace.as_deref()))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(ObjectsWork {
+        cluster,
+        objects,
+        controls,
+        outputs,
+        within_s: within.as_secs(),
+    })
+}
+
+fn object(body: &Value, namespace: Option<&str>) -> Result<ObjectWork, StepError> {
+    let text = |path: &str| {
+        let value = body.pointer(path).unwrap_or(&Value::Null);
+        match waits_for(value).first() {
+            Some(step) => Err(StepError {
+                reason: format!(
+                    "`{}` of an object waits for `{step}`",
+                    path[1..].replace('/', ".")
+                ),
+                help: Some("what names an object must be known when planning; make it of inputs".to_owned()),
+            }),
+            None => Ok(value.as_str().map(str::to_owned)),
+        }
+    };
+    let after = waits_for(body);
+    Ok(ObjectWork {
+        api_version: text("/apiVersion")?.unwrap_or_default(),
+        kind: text("/kind")?.unwrap_or_default(),
+        namespace: text("/metadata/namespace")?.or_else(|| namespace.map(str::to_owned)),
+        name: text("/metadata/name")?.unwrap_or_default(),
+        body: if after.is_empty() {
+            Known::Value(body.clone())
+        } else {
+            Known::After(after)
+        },
+    })
 }
 
 fn catalog_file(platform: &str, id: &StepId, entities: &Value) -> Result<String, StepError> {

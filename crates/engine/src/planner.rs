@@ -215,6 +215,11 @@ fn created(step: &Step) -> Vec<Change> {
             .iter()
             .map(|(id, resource)| add(id, &resource.kind))
             .collect(),
+        landfall_model::work::Work::Objects(work) => work
+            .objects
+            .iter()
+            .map(|object| add(&object.name, &object.kind))
+            .collect(),
         landfall_model::work::Work::Files(files) | landfall_model::work::Work::Entity(files) => files
             .files
             .value()

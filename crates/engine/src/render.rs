@@ -66,3 +66,8 @@ fn first_line(span: &landfall_model::Span) -> std::ops::Range<usize> {
         .map_or(span.range.end, |line| span.range.start + line);
     span.range.start..end
 }
+
+/// A value as YAML.
+pub fn yaml(value: &serde_json::Value) -> String {
+    serde_saphyr::to_string(value).expect("any JSON value can be written as YAML")
+}

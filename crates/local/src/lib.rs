@@ -432,14 +432,8 @@ fn owned(manifest: &Manifest) -> Owned {
         root: manifest.root.clone(),
         paths: manifest.files.keys().cloned().collect(),
     };
-    Owned {
-        step: manifest.step.clone(),
-        kind: manifest.kind,
-        address: serde_json::to_value(address).expect("texts and lists of texts are JSON"),
-        after: Vec::new(),
-        retain: false,
-        adopted: false,
-    }
+    let address = serde_json::to_value(address).expect("texts and lists of texts are JSON");
+    Owned::new(manifest.step.clone(), manifest.kind, address)
 }
 
 fn work(step: &Step) -> Result<&FilesWork, Trouble> {

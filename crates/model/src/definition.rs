@@ -92,7 +92,7 @@ pub enum OutputType {
     Object,
 }
 
-/// One step. Exactly one of `stack`, `secret`, `files`, `entity`, `check` says what it does.
+/// One step. Exactly one of `stack`, `objects`, `secret`, `files`, `entity`, `check` says what it does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StepDefinition {
@@ -117,6 +117,9 @@ pub struct StepDefinition {
     /// One CloudFormation stack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<StackSpec>,
+    /// Kubernetes objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<ObjectsSpec>,
     /// A value generated once and kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretSpec>,
@@ -137,6 +140,8 @@ pub struct StepDefinition {
 pub enum StepKind {
     /// One CloudFormation stack.
     Stack,
+    /// Kubernetes objects.
+    Objects,
     /// A value generated once and kept.
     Secret,
     /// A folder rendered from a skeleton.
@@ -149,8 +154,9 @@ pub enum StepKind {
 
 impl StepKind {
     /// Every kind, with the key that names it in `component.yaml`.
-    pub const ALL: [(StepKind, &'static str); 5] = [
+    pub const ALL: [(StepKind, &'static str); 6] = [
         (StepKind::Stack, "stack"),
+        (StepKind::Objects, "objects"),
         (StepKind::Secret, "secret"),
         (StepKind::Files, "files"),
         (StepKind::Entity, "entity"),
@@ -205,6 +211,46 @@ pub struct StackSpec {
     /// Logical ids of buckets that are emptied, every version, before the stack is deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub empty: Vec<String>,
+}
+
+/// Kubernetes objects in one cluster, applied together and waited for until they are ready.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ObjectsSpec {
+    /// The name of the EKS cluster they live in.
+    pub cluster: String,
+    /// The manifests' files in the definition's folder, each with one or more objects. `${ }` stands for
+    /// values in them; `kind` and the names must be known when planning.
+    #[schemars(length(min = 1))]
+    pub manifests: Vec<String>,
+    /// The namespace of objects that name none. Objects that have no namespace by nature ignore it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Kinds of objects that a controller among these looks after, such as `Ingress`. `destroy` removes
+    /// every object of these kinds first, while the controller still lives to clean up behind them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<String>,
+    /// What the step gives, read from the objects once they are ready.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub outputs: IndexMap<String, ObjectOutput>,
+    /// How long to wait until everything is ready, such as `10m`.
+    #[serde(default = "default_ready_within")]
+    #[schemars(regex(pattern = "^[0-9]+(s|m|h)$"))]
+    pub within: String,
+}
+
+/// A text in one object, such as the address a load balancer was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ObjectOutput {
+    /// The object, as `Kind/name`; the first of that kind and name in the manifests.
+    pub of: String,
+    /// Where in it, such as `status.loadBalancer.ingress.0.hostname`.
+    pub path: String,
+}
+
+fn default_ready_within() -> String {
+    "10m".to_owned()
 }
 
 /// A value generated once, kept in AWS Secrets Manager, and never seen by Landfall.

@@ -141,12 +141,34 @@ pub struct Owned {
     /// Steps it was made after; removal goes the other way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<StepId>,
+    /// Kinds of objects in it that a controller elsewhere may look after, such as `Ingress`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<String>,
+    /// Kinds of objects it looks after: what holds such objects must be gone before it goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<String>,
     /// Whether `destroy` keeps it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retain: bool,
     /// Whether someone else made it, so that it is left in place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopted: bool,
+}
+
+impl Owned {
+    /// Something a step of this kind brought about, found again by `address`.
+    pub fn new(step: StepId, kind: StepKind, address: Value) -> Owned {
+        Owned {
+            step,
+            kind,
+            address,
+            after: Vec::new(),
+            holds: Vec::new(),
+            controls: Vec::new(),
+            retain: false,
+            adopted: false,
+        }
+    }
 }
 
 /// How a step ended well.

@@ -40,9 +40,10 @@ pub fn for_editors(mut schema: Value, title: &str) -> Value {
 }
 
 /// The definitions whose fields may be expressions.
-const TAKES_EXPRESSIONS: [&str; 10] = [
+const TAKES_EXPRESSIONS: [&str; 11] = [
     "StepDefinition",
     "StackSpec",
+    "ObjectsSpec",
     "SecretSpec",
     "FilesSpec",
     "EntitySpec",
@@ -54,7 +55,16 @@ const TAKES_EXPRESSIONS: [&str; 10] = [
 ];
 
 /// Fields that must be plain: what names a step or a file of the definition.
-const NEVER_EXPRESSIONS: [&str; 5] = ["name", "title", "after", "template", "from"];
+const NEVER_EXPRESSIONS: [&str; 8] = [
+    "name",
+    "title",
+    "after",
+    "template",
+    "from",
+    "manifests",
+    "controls",
+    "outputs",
+];
 
 fn or_expression(property: &mut Value) {
     let restricts = property.get("pattern").is_some()

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::definition::{CheckSpec, Existing, SecretSpec, StepKind};
+use crate::definition::{CheckSpec, Existing, ObjectOutput, SecretSpec, StepKind};
 use crate::id::StepId;
 use crate::template::TemplateInterface;
 use crate::wanted::Facts;
@@ -55,6 +57,8 @@ pub struct Step {
 pub enum Work {
     /// One CloudFormation stack.
     Stack(Box<StackWork>),
+    /// Kubernetes objects.
+    Objects(Box<ObjectsWork>),
     /// A generated secret.
     Secret(SecretWork),
     /// Files in a folder.
@@ -88,6 +92,36 @@ pub struct StackWork {
     pub artifact_bucket: Option<Known<String>>,
 }
 
+/// Kubernetes objects in one cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObjectsWork {
+    /// The cluster's name.
+    pub cluster: Known<String>,
+    /// The objects, in the order of the manifests.
+    pub objects: Vec<ObjectWork>,
+    /// Kinds of objects that a controller among these looks after.
+    pub controls: Vec<String>,
+    /// What the step gives.
+    pub outputs: IndexMap<String, ObjectOutput>,
+    /// How long to wait until everything is ready, in seconds.
+    pub within_s: u64,
+}
+
+/// One Kubernetes object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObjectWork {
+    /// Its API, such as `apps/v1`.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace, when the manifest or the step names one.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// All of it.
+    pub body: Known<Value>,
+}
+
 /// A generated secret.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SecretWork {
@@ -113,6 +147,7 @@ impl Step {
     pub fn kind(&self) -> StepKind {
         match self.work {
             Work::Stack(_) => StepKind::Stack,
+            Work::Objects(_) => StepKind::Objects,
             Work::Secret(_) => StepKind::Secret,
             Work::Files(_) => StepKind::Files,
             Work::Entity(_) => StepKind::Entity,
@@ -132,6 +167,10 @@ impl Step {
                     .chain(bucket)
                     .cloned()
                     .collect()
+            }
+            Work::Objects(work) => {
+                let bodies = work.objects.iter().flat_map(|object| object.body.waits_for());
+                work.cluster.waits_for().chain(bodies).cloned().collect()
             }
             Work::Secret(_) => BTreeSet::new(),
             Work::Files(files) | Work::Entity(files) => files.files.waits_for().cloned().collect(),

@@ -134,6 +134,25 @@ pub fn parse(file: &Arc<SourceFile>) -> Result<Node, Diagnostics> {
     }
 }
 
+/// Reads every YAML document of a file; empty ones are passed over.
+///
+/// # Errors
+/// A syntax error, a duplicate key or an anchor; each with its place.
+pub fn parse_all(file: &Arc<SourceFile>) -> Result<Vec<Node>, Diagnostics> {
+    let mut reader = Reader {
+        file,
+        parser: Parser::new_from_str(&file.text),
+        errors: Diagnostics::default(),
+    };
+    match reader.documents() {
+        Ok(nodes) => reader.errors.or_ok(nodes),
+        Err(diagnostic) => {
+            reader.errors.push(*diagnostic);
+            Err(reader.errors)
+        }
+    }
+}
+
 struct Reader<'a, T: granit_parser::BorrowedInput<'a>> {
     file: &'a Arc<SourceFile>,
     parser: Parser<'a, T>,
@@ -156,6 +175,22 @@ impl<'a, T: granit_parser::BorrowedInput<'a>> Reader<'a, T> {
                 (event, span) => {
                     let node = self.node(event, span)?;
                     return self.end_of_document(node);
+                }
+            }
+        }
+    }
+
+    fn documents(&mut self) -> Step<Vec<Node>> {
+        let mut nodes = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::StreamEnd, _) => return Ok(nodes),
+                (Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd { .. }, _) => {}
+                (event, span) => {
+                    let node = self.node(event, span)?;
+                    if !matches!(node.kind, Kind::Scalar(Value::Null)) {
+                        nodes.push(node);
+                    }
                 }
             }
         }

@@ -86,14 +86,8 @@ impl SecretRecord {
 }
 
 fn owned(step: StepId, name: &str, recovery_days: u32) -> Owned {
-    Owned {
-        step,
-        kind: StepKind::Secret,
-        address: json!({ "name": name, "recoveryDays": recovery_days }),
-        after: Vec::new(),
-        retain: false,
-        adopted: false,
-    }
+    let address = json!({ "name": name, "recoveryDays": recovery_days });
+    Owned::new(step, StepKind::Secret, address)
 }
 
 fn name(owned: &Owned) -> &str {

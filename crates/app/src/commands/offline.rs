@@ -128,6 +128,20 @@ pub(crate) fn render(arguments: &crate::cli::Render) -> anyhow::Result<u8> {
                     )?;
                 }
             },
+            Work::Objects(work) => {
+                let written_out = wanted.spec["objects"].as_array();
+                let mut text = String::new();
+                for (object, as_written) in work.objects.iter().zip(written_out.into_iter().flatten()) {
+                    // What is not known yet stays as it was written, expressions and all.
+                    let body = match &object.body {
+                        Known::Value(body) => body,
+                        Known::After(_) => as_written,
+                    };
+                    text.push_str("---\n");
+                    text.push_str(&landfall_engine::render::yaml(body));
+                }
+                put(&folder.join("objects.yaml"), &text, &mut written)?;
+            }
             Work::Secret(secret) => {
                 let text = serde_json::to_string_pretty(
                     &serde_json::json!({ "name": secret.name, "generate": secret.spec }),

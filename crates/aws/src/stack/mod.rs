@@ -124,16 +124,10 @@ fn half_deleted(stack: &Stack, work: &StackWork) -> Option<String> {
 }
 
 fn owned(step: StepId, platform: &str, region: &str, stack: &Stack, empty: &[String]) -> Owned {
-    Owned {
-        step,
-        kind: StepKind::Stack,
-        address: json!({
+    let address = json!({
             "platform": platform, "name": stack.stack_name(), "region": region, "id": stack.stack_id(), "empty": empty,
-        }),
-        after: Vec::new(),
-        retain: false,
-        adopted: false,
-    }
+        });
+    Owned::new(step, StepKind::Stack, address)
 }
 
 /// How to find a stack again, read from an inventory.
@@ -253,12 +247,8 @@ impl Stacks {
                     .collect(),
                 fingerprint: format!("FOUND@@{arn}"),
                 owned: Some(Owned {
-                    step: step.id.clone(),
-                    kind: StepKind::Stack,
-                    address: json!({ "oidcProvider": arn }),
-                    after: Vec::new(),
-                    retain: false,
                     adopted: true,
+                    ..Owned::new(step.id.clone(), StepKind::Stack, json!({ "oidcProvider": arn }))
                 }),
             }),
             Found::OtherAudience { arn } => Some(Observed {

@@ -11,7 +11,7 @@ use landfall_model::yaml::{self, Node};
 use landfall_model::{Diagnostic, Diagnostics, SourceFile, Span, schema};
 use serde_json::Value;
 
-use super::{DefinitionFolder, Library};
+use super::{DefinitionFolder, Library, manifests};
 use crate::expression::{Checker, Compiler, Names};
 use crate::shape::Shape;
 use crate::suggest;
@@ -53,6 +53,8 @@ pub(crate) struct Step {
     pub(crate) existing: Option<Existing>,
     pub(crate) template: Option<WantedTemplate>,
     pub(crate) skeleton: BTreeMap<String, Digest>,
+    /// Kubernetes objects, each where its manifest has it.
+    pub(crate) objects: Vec<Node>,
     pub(crate) contents: Vec<(Digest, String)>,
     pub(crate) references: BTreeSet<Vec<String>>,
 }
@@ -255,6 +257,7 @@ impl StepReader<'_> {
                 .and_then(|node| serde_json::from_value(node.value()).ok()),
             template: None,
             skeleton: BTreeMap::new(),
+            objects: Vec::new(),
             contents: Vec::new(),
             references: BTreeSet::new(),
             node: node.clone(),
@@ -262,6 +265,7 @@ impl StepReader<'_> {
         };
         match kind {
             StepKind::Stack => self.template(&mut step, spec),
+            StepKind::Objects => manifests::read(self.folder, &mut step, spec, &mut self.found),
             StepKind::Files => self.skeleton(&mut step, spec),
             StepKind::Check => self.one_assertion(&step.name, spec),
             StepKind::Secret | StepKind::Entity => {}
@@ -383,6 +387,11 @@ fn names(inputs: &IndexMap<String, Input>, steps: &[Step]) -> Names {
                 ),
                 None => Type::Any,
             },
+            StepKind::Objects => {
+                let outputs = step.spec.get("outputs").and_then(Value::as_object);
+                let names = outputs.into_iter().flat_map(|outputs| outputs.keys());
+                Type::object("output", names.map(|name| (name.clone(), Type::Text)))
+            }
             StepKind::Secret => Type::object(
                 "output",
                 ["arn", "name", "reference"].map(|name| (name, Type::Text)),
@@ -418,6 +427,9 @@ fn check_steps(
     for step in steps {
         let mut checker = Checker::new(compiler, names);
         checker.tree(&step.node);
+        for object in &step.objects {
+            checker.tree(object);
+        }
         for item in step.node.get("after").map(Node::items).unwrap_or_default() {
             let Some(name) = item.text().filter(|name| !all.iter().any(|one| one == name)) else {
                 continue;
@@ -454,7 +466,7 @@ fn check_steps(
             }
             StepKind::Files => check_skeleton(step, compiler, folder, found),
             StepKind::Entity => check_entities(&step.node, found),
-            StepKind::Secret | StepKind::Check => {}
+            StepKind::Objects | StepKind::Secret | StepKind::Check => {}
         }
     }
 }

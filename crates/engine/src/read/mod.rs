@@ -3,6 +3,7 @@
 //! Opens nothing itself: definitions and the reading of templates come through [`Library`].
 
 mod definition;
+mod manifests;
 mod wiring;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -115,16 +115,10 @@ impl Shown {
     }
 
     fn owned(&self, step: StepId, empty: &[String]) -> Owned {
-        Owned {
-            step,
-            kind: StepKind::Stack,
-            address: json!({
+        let address = json!({
                 "name": self.name, "region": self.region, "id": self.id, "empty": empty,
-            }),
-            after: Vec::new(),
-            retain: false,
-            adopted: false,
-        }
+            });
+        Owned::new(step, StepKind::Stack, address)
     }
 }
 
@@ -250,12 +244,8 @@ impl SimStacks {
                     .collect(),
                 fingerprint: format!("FOUND@@{arn}"),
                 owned: Some(Owned {
-                    step: step.id.clone(),
-                    kind: StepKind::Stack,
-                    address: json!({ "oidcProvider": arn }),
-                    after: Vec::new(),
-                    retain: false,
                     adopted: true,
+                    ..Owned::new(step.id.clone(), StepKind::Stack, json!({ "oidcProvider": arn }))
                 }),
             }),
             Existent::OtherAudience(arn) => Some(Observed {
