@@ -102,9 +102,9 @@ fn fill(action: Action) -> &'static str {
     match action {
         Action::Create => "#dafbe1",
         Action::Update => "#fff8c5",
-        Action::Delete => "#ffebe9",
+        Action::Delete | Action::Sweep => "#ffebe9",
         Action::Adopt => "#ddf4ff",
-        Action::Check => "#fbefff",
+        Action::Check | Action::Quiesce => "#fbefff",
         Action::None => "#f6f8fa",
     }
 }

@@ -209,6 +209,7 @@ impl<'a> Evaluator<'a> {
             }),
             StepKind::Files => Work::Files(self.files(wanted, spec)?),
             StepKind::Entity => Work::Entity(self.entity(wanted, spec)?),
+            StepKind::Leftovers => return Err(StepError::new("no definition can ask for leftovers")),
             StepKind::Check => {
                 let after = waits_for(&spec);
                 Work::Check(if after.is_empty() {

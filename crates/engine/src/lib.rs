@@ -10,11 +10,14 @@ pub mod planner;
 pub mod read;
 pub mod render;
 pub mod run;
+pub mod schedule;
 mod shape;
 mod suggest;
+pub mod teardown;
 mod types;
 
 pub use evaluate::{Evaluator, Expressions};
-pub use planner::{Seen, SeenStep, plan_apply, plan_destroy};
+pub use planner::{Seen, SeenStep, plan_apply};
 pub use read::{DefinitionFolder, Library, read};
 pub use run::Run;
+pub use teardown::plan_destroy;

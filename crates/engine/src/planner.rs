@@ -1,15 +1,17 @@
 //! Wanted × seen → plan. Pure: the same world and the same file give the same plan.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use landfall_model::definition::StepKind;
 use landfall_model::id::PlanId;
+use landfall_model::leftover::{Found, Marks};
 use landfall_model::plan::{Action, FORMAT, Plan, PlannedStep, Purpose};
 use landfall_model::provider::{Change, Effect, Observed, Outputs, Owned, Standing};
 use landfall_model::wanted::{Wanted, WantedStep};
 use landfall_model::{StepId, work::Step};
 
 use crate::evaluate::{Evaluator, Expressions, StepError};
+use crate::teardown::no_longer_wanted;
 
 /// What stands, as the providers reported it.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +20,10 @@ pub struct Seen {
     pub steps: HashMap<StepId, SeenStep>,
     /// Everything the platform owns, asked for or not.
     pub owned: Vec<Owned>,
+    /// By what the platform's things are recognised, when that was asked.
+    pub marks: Option<Marks>,
+    /// What carries those marks, when it was searched for.
+    pub found: Vec<Found>,
     /// What checks gave when they last held. They are run again, but what they give seldom changes:
     /// without this, every plan would have changes behind them.
     pub checked: HashMap<StepId, Outputs>,
@@ -130,6 +136,7 @@ pub fn plan_apply(wanted: Wanted, seen: &Seen, id: PlanId, made_at: String) -> R
         purpose: Purpose::Apply,
         steps: in_order(steps),
         wanted,
+        marks: None,
     })
 }
 
@@ -197,6 +204,7 @@ fn decide(step: &WantedStep, filled: &Step, stands: &SeenStep, adopted_before: b
             Outputs::new()
         },
         owned: observed.owned.clone(),
+        estimate: None,
     }
 }
 
@@ -252,57 +260,9 @@ fn summary(changes: &[Change]) -> String {
     parts.join(", ")
 }
 
-/// Plans how to remove everything the platform owns, `retained` things only when asked.
-pub fn plan_destroy(wanted: Wanted, seen: &Seen, retained_too: bool, id: PlanId, made_at: String) -> Plan {
-    let steps = seen
-        .owned
-        .iter()
-        .map(|owned| {
-            let mut owned = owned.clone();
-            owned.retain = owned.retain && !retained_too;
-            no_longer_wanted(&owned, &seen.owned, "belongs to this platform")
-        })
-        .collect();
-    Plan {
-        format: FORMAT,
-        id,
-        made_at,
-        purpose: Purpose::Destroy,
-        steps: in_order(steps),
-        wanted,
-    }
-}
-
-/// Removes something, once everything that was made after it is gone.
-fn no_longer_wanted(owned: &Owned, all: &[Owned], reason: &str) -> PlannedStep {
-    let (action, reason) = if owned.adopted {
-        (Action::None, "made by someone else; left in place".to_owned())
-    } else if owned.retain {
-        (Action::None, "retained on purpose".to_owned())
-    } else {
-        (Action::Delete, reason.to_owned())
-    };
-    PlannedStep {
-        id: owned.step.clone(),
-        kind: owned.kind,
-        action,
-        reason,
-        after: all
-            .iter()
-            .filter(|other| other.after.contains(&owned.step))
-            .map(|other| other.step.clone())
-            .collect(),
-        unknown_until: BTreeSet::new(),
-        changes: Vec::new(),
-        seen: String::new(),
-        outputs: Outputs::new(),
-        owned: Some(owned.clone()),
-    }
-}
-
 /// Puts each step after all it waits for; edges to steps that are not in the plan are dropped, and
 /// so is an edge that would close a circle (a step now wanted the other way round).
-fn in_order(steps: Vec<PlannedStep>) -> Vec<PlannedStep> {
+pub(crate) fn in_order(steps: Vec<PlannedStep>) -> Vec<PlannedStep> {
     let index: HashMap<StepId, usize> = steps
         .iter()
         .enumerate()

@@ -1,12 +1,15 @@
 //! Where a run stands, and what it may do next. Live runs and crash recovery both go through
 //! [`StepState::after`].
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
-use landfall_model::StepId;
 use landfall_model::journal::Entry;
 use landfall_model::plan::Plan;
 use landfall_model::provider::{Outcome, Outputs};
+use landfall_model::{StepId, planted};
+
+use crate::schedule;
 
 /// Where a step stands, as far as the journal can prove.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,7 +86,10 @@ pub struct Run {
     states: Vec<StepState>,
     /// Steps this one still waits for.
     waiting: Vec<usize>,
-    ready: BTreeSet<usize>,
+    /// How long it is from each step's start until everything that waits for it could be done: the longest
+    /// goes first.
+    remaining_ms: Vec<u64>,
+    ready: BTreeSet<(Reverse<u64>, usize)>,
     outputs: HashMap<StepId, Option<Outputs>>,
     finished: bool,
 }
@@ -97,16 +103,8 @@ impl Run {
             .enumerate()
             .map(|(index, step)| (step.id.clone(), index))
             .collect();
-        let after: Vec<Vec<usize>> = plan
-            .steps
-            .iter()
-            .map(|step| {
-                step.after
-                    .iter()
-                    .filter_map(|id| index.get(id).copied())
-                    .collect()
-            })
-            .collect();
+        let after = schedule::before(plan);
+        let remaining_ms = schedule::remaining_ms(plan, &after);
         let mut followers: Vec<Vec<usize>> = vec![Vec::new(); plan.steps.len()];
         for (step, before) in after.iter().enumerate() {
             for one in before {
@@ -125,7 +123,9 @@ impl Run {
                 .collect(),
             ready: (0..plan.steps.len())
                 .filter(|step| after[*step].is_empty())
+                .map(|step| (Reverse(remaining_ms[step]), step))
                 .collect(),
+            remaining_ms,
             index,
             after,
             followers,
@@ -142,11 +142,21 @@ impl Run {
 
     fn done(&mut self, at: usize, outcome: Outcome) {
         self.states[at] = StepState::Done { outcome };
-        self.ready.remove(&at);
+        self.ready.remove(&self.place(at));
+        self.release(at);
+    }
+
+    /// Its place among the steps that are ready.
+    fn place(&self, at: usize) -> (Reverse<u64>, usize) {
+        (Reverse(self.remaining_ms[at]), at)
+    }
+
+    /// One thing less to wait for, for all that wait for this step.
+    fn release(&mut self, at: usize) {
         for follower in self.followers[at].clone() {
             self.waiting[follower] -= 1;
             if self.waiting[follower] == 0 && self.states[follower] == StepState::Waiting {
-                self.ready.insert(follower);
+                self.ready.insert(self.place(follower));
             }
         }
     }
@@ -172,8 +182,11 @@ impl Run {
             entry: format!("something about `{step}`, which is not in the plan"),
         })?;
         let state = self.states[at].after(entry)?;
-        self.ready.remove(&at);
+        self.ready.remove(&self.place(at));
         self.states[at] = state;
+        if planted!(FailureIgnored) && self.states[at] == StepState::Failed {
+            self.release(at);
+        }
         if let Entry::StepDone { outcome, outputs, .. } = entry {
             self.outputs.insert(step.clone(), Some(outputs.clone()));
             self.done(at, *outcome);
@@ -181,9 +194,9 @@ impl Run {
         Ok(())
     }
 
-    /// Steps that may start now, in the order of the plan.
+    /// Steps that may start now: that with the longest way to go behind it first.
     pub fn ready(&self) -> impl Iterator<Item = &StepId> {
-        self.ready.iter().map(|at| &self.ids[*at])
+        self.ready.iter().map(|(_, at)| &self.ids[*at])
     }
 
     /// Steps that were being acted on when the run died, with their tokens.

@@ -150,10 +150,12 @@ pub enum StepKind {
     Entity,
     /// An assertion.
     Check,
+    /// What controllers left behind: no definition asks for it, only the plan of a teardown has it.
+    Leftovers,
 }
 
 impl StepKind {
-    /// Every kind, with the key that names it in `component.yaml`.
+    /// Every kind a definition may ask for, with the key that names it in `component.yaml`.
     pub const ALL: [(StepKind, &'static str); 6] = [
         (StepKind::Stack, "stack"),
         (StepKind::Objects, "objects"),
@@ -168,7 +170,7 @@ impl StepKind {
         Self::ALL
             .iter()
             .find(|(kind, _)| *kind == self)
-            .map_or("", |(_, word)| word)
+            .map_or("leftovers", |(_, word)| word)
     }
 }
 

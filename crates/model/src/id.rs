@@ -16,6 +16,13 @@ impl StepId {
         StepId(format!("{component}.{step}").into())
     }
 
+    /// Names something a plan does that no component asks for. Has no dot, so that no step of a component
+    /// can be called the same.
+    pub fn phase(name: &str) -> StepId {
+        debug_assert!(!name.contains('.'), "the name of a phase has no dot");
+        StepId(name.into())
+    }
+
     /// The component's name, the part before the dot.
     pub fn component(&self) -> &str {
         self.0

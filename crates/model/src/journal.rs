@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{PlanId, RunId, StepId};
+use crate::leftover::Found;
 use crate::plan::Purpose;
 use crate::provider::{Failure, Outcome, Outputs, Owned};
 
@@ -72,6 +73,20 @@ pub enum Entry {
         step: StepId,
         /// Because of which.
         because: StepId,
+    },
+    /// A leftover is about to be removed.
+    Sweeping {
+        /// Which step sweeps.
+        step: StepId,
+        /// What is removed.
+        leftover: Found,
+    },
+    /// A leftover that was being removed is not found any more.
+    SweptAway {
+        /// Which step swept.
+        step: StepId,
+        /// What is gone.
+        leftover: Found,
     },
     /// The run waits for something only a person can do.
     Paused {

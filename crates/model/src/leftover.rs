@@ -68,6 +68,11 @@ pub struct Found {
 }
 
 impl Found {
+    /// Whether it stands in a network of the platform: the network cannot go before it does.
+    pub fn is_in_a_network(&self) -> bool {
+        self.because.starts_with("network ")
+    }
+
     /// Whether it is a leftover: nothing the platform's stacks will take away.
     pub fn is_leftover(&self) -> bool {
         self.stack.is_none()

@@ -9,6 +9,7 @@ pub mod id;
 pub mod journal;
 pub mod leftover;
 pub mod plan;
+pub mod planted;
 pub mod platform;
 pub mod provider;
 pub mod schema;

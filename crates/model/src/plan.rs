@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::definition::StepKind;
 use crate::id::{PlanId, StepId};
+use crate::leftover::Marks;
 use crate::provider::{Change, Outputs, Owned};
 use crate::wanted::Wanted;
 
@@ -48,6 +49,9 @@ pub struct Plan {
     pub wanted: Wanted,
     /// What is to be done, each after all it waits for.
     pub steps: Vec<PlannedStep>,
+    /// By what leftovers are recognised while everything is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marks: Option<Marks>,
 }
 
 /// What is to be done about one step.
@@ -79,6 +83,21 @@ pub struct PlannedStep {
     /// How to find what stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owned: Option<Owned>,
+    /// How long it should take, when there is anything to go by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
+}
+
+/// How long a step should take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Estimate {
+    /// In milliseconds.
+    pub takes_ms: u64,
+    /// How many times this very thing was timed before; 0 when the number comes from a table of what such
+    /// things take elsewhere.
+    #[serde(default)]
+    pub timed: u32,
 }
 
 /// What is to be done about a step.
@@ -95,6 +114,10 @@ pub enum Action {
     Adopt,
     /// Ascertain that something holds; changes nothing.
     Check,
+    /// Stop what in it makes things anew, before anything is removed.
+    Quiesce,
+    /// Remove what controllers left behind.
+    Sweep,
     /// Leave it as it is.
     None,
 }
@@ -102,7 +125,10 @@ pub enum Action {
 impl Action {
     /// Whether the world is different afterwards.
     pub fn changes_the_world(self) -> bool {
-        matches!(self, Action::Create | Action::Update | Action::Delete)
+        matches!(
+            self,
+            Action::Create | Action::Update | Action::Delete | Action::Quiesce | Action::Sweep
+        )
     }
 
     /// Whether there is anything to carry out.
@@ -118,6 +144,8 @@ impl Action {
             Action::Delete => "delete",
             Action::Adopt => "adopt",
             Action::Check => "check",
+            Action::Quiesce => "quiesce",
+            Action::Sweep => "sweep",
             Action::None => "none",
         }
     }

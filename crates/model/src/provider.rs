@@ -187,6 +187,10 @@ pub enum Outcome {
     Removed,
     /// The assertion holds.
     Passed,
+    /// What in it makes things anew was stopped.
+    Quiesced,
+    /// No leftover is found any more.
+    Swept,
 }
 
 /// What a provider did.

@@ -12,12 +12,15 @@ use landfall_engine::run::OutOfOrder;
 use landfall_engine::{Evaluator, Expressions, Run};
 use landfall_model::id::RunId;
 use landfall_model::journal::{Entry, Record};
+use landfall_model::leftover::Marks;
 use landfall_model::plan::{Action, Plan};
 use landfall_model::provider::{Applied, Failure, Outcome, Outputs, Owned};
-use landfall_model::{StepId, plan::PlannedStep};
+use landfall_model::{StepId, plan::PlannedStep, planted};
 use tokio::sync::{Notify, watch};
 
+use crate::notes::{Note, Notes, notes};
 use crate::ports::{ApplyError, Clock, Event, Intent, Journal, JournalError, Progress, Providers, Watcher};
+use crate::sweep::Sweep;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +116,8 @@ impl Execution<'_> {
     async fn go(mut self, mut run: Run) -> Result<Ended, Stop> {
         let expressions = Expressions::default();
         let credentials = Credentials::new(self.providers, self.clock.clone());
-        let (paused, mut pauses) = tokio::sync::mpsc::channel::<String>(64);
+        let (notes, mut noted) = notes();
+        let limits = self.providers.limits(self.at_once);
         let mut in_flight: FuturesUnordered<Work<'_>> = FuturesUnordered::new();
         let mut stopping = *self.stop.borrow();
         // What was under way when the run died comes first: it may still be in progress out there.
@@ -135,20 +139,28 @@ impl Execution<'_> {
                 run.record(&entry)?;
                 self.note(entry).await?;
             }
-            for (step, token) in again.drain(..) {
+            for (step, mut token) in again.drain(..) {
+                if planted!(TokenChanges) {
+                    token.push_str("-again");
+                }
                 let work = self
-                    .begin(&mut run, &expressions, &credentials, &paused, &step, token)
+                    .begin(&mut run, &expressions, &credentials, &notes, &step, token)
                     .await?;
                 running.insert(step);
                 in_flight.push(work);
             }
-            while !stopping && !credentials.are_awaited() && in_flight.len() < self.at_once {
-                let Some(step) = run.ready().next().cloned() else {
+            while !stopping && !credentials.are_awaited() && in_flight.len() < limits.all {
+                let has_room = |step: &&StepId| {
+                    let kind = self.plan.step(step).map(|step| step.kind);
+                    let same = |other: &&StepId| self.plan.step(other).map(|step| step.kind) == kind;
+                    kind.is_some_and(|kind| running.iter().filter(same).count() < limits.of_kind(kind))
+                };
+                let Some(step) = run.ready().find(has_room).cloned() else {
                     break;
                 };
                 let token = token(&self.run, &step);
                 let work = self
-                    .begin(&mut run, &expressions, &credentials, &paused, &step, token)
+                    .begin(&mut run, &expressions, &credentials, &notes, &step, token)
                     .await?;
                 running.insert(step);
                 in_flight.push(work);
@@ -169,12 +181,22 @@ impl Execution<'_> {
                             continue;
                         }
                     };
+                    let result = match result {
+                        Err(_) if planted!(FailureRecordedAsDone) => {
+                            Ok(without_outputs(Outcome::Unchanged, Vec::new()))
+                        }
+                        result => result,
+                    };
                     failed = result.is_err();
                     let entry = ended(step, took_ms, result);
                     run.record(&entry)?;
                     self.note(entry).await?;
                 }
-                Some(reason) = pauses.recv() => self.note(Entry::Paused { reason }).await?,
+                Some(Note { entry, written }) = noted.recv() => {
+                    self.note(entry).await?;
+                    // Whoever wanted to know may have given up meanwhile.
+                    let _ = written.send(());
+                }
                 changed = stop.changed(), if !stopping => {
                     stopping = changed.is_err() || *stop.borrow();
                     self.stop = stop;
@@ -205,7 +227,7 @@ impl Execution<'_> {
         run: &mut Run,
         expressions: &Expressions,
         credentials: &Credentials,
-        paused: &tokio::sync::mpsc::Sender<String>,
+        notes: &Notes,
         step: &StepId,
         token: String,
     ) -> Result<Work<'w>, Stop>
@@ -217,19 +239,23 @@ impl Execution<'_> {
             token: token.clone(),
         };
         run.record(&entry)?;
-        self.note(entry).await?;
+        if !planted!(IntentForgotten) {
+            self.note(entry).await?;
+        }
         let planned = self
             .plan
             .step(step)
             .expect("the run only starts steps of its own plan")
             .clone();
         let task = Task {
-            provider: self.providers.of(planned.kind).clone(),
+            provider: (planned.action != Action::Sweep).then(|| self.providers.of(planned.kind).clone()),
             act: act(self.plan, &planned, expressions, run.outputs()),
+            sweeper: self.providers.sweeper().cloned(),
             intent: Intent { token },
             progress: Progress::new(step.clone(), self.watcher.clone()),
             credentials: credentials.clone(),
-            paused: paused.clone(),
+            notes: notes.clone(),
+            clock: self.clock.clone(),
         };
         let clock = self.clock.clone();
         let step = step.clone();
@@ -273,7 +299,9 @@ fn ended(step: StepId, took_ms: u64, result: Result<Applied, Failure>) -> Entry 
 /// What is to be done about one step, every value filled in.
 enum Act {
     Apply(Box<landfall_model::work::Step>, Vec<StepId>, bool),
+    Quiesce(Box<Owned>),
     Remove(Box<Owned>),
+    Sweep(StepId, Marks),
     /// Its values cannot be had.
     Impossible(Failure),
 }
@@ -284,11 +312,14 @@ fn act(
     expressions: &Expressions,
     outputs: &HashMap<StepId, Option<Outputs>>,
 ) -> Act {
-    if planned.action == Action::Delete {
-        return match &planned.owned {
-            Some(owned) => Act::Remove(Box::new(owned.clone())),
-            None => Act::Impossible(Failure::new("the plan does not say where to find it")),
-        };
+    match (planned.action, &planned.owned, &plan.marks) {
+        (Action::Delete, Some(owned), _) => return Act::Remove(Box::new(owned.clone())),
+        (Action::Quiesce, Some(owned), _) => return Act::Quiesce(Box::new(owned.clone())),
+        (Action::Sweep, _, Some(marks)) => return Act::Sweep(planned.id.clone(), marks.clone()),
+        (Action::Delete | Action::Quiesce | Action::Sweep, ..) => {
+            return Act::Impossible(Failure::new("the plan does not say where to find it"));
+        }
+        _ => {}
     }
     let Some(wanted) = plan.wanted.step(&planned.id) else {
         return Act::Impossible(Failure::new("the plan does not say what it should be"));
@@ -308,48 +339,81 @@ fn act(
     }
 }
 
+fn without_outputs(outcome: Outcome, notes: Vec<String>) -> Applied {
+    Applied {
+        outcome,
+        outputs: Outputs::new(),
+        owned: None,
+        notes,
+    }
+}
+
 struct Task {
-    provider: Arc<dyn crate::ports::Provider>,
+    /// None for a sweep, which goes across all kinds.
+    provider: Option<Arc<dyn crate::ports::Provider>>,
+    sweeper: Option<Arc<dyn crate::ports::Sweeper>>,
     act: Act,
     intent: Intent,
     progress: Progress,
     credentials: Credentials,
-    paused: tokio::sync::mpsc::Sender<String>,
+    notes: Notes,
+    clock: Arc<dyn Clock>,
 }
 
 impl Task {
     async fn run(self) -> Result<Applied, ApplyError> {
         loop {
-            let result = match &self.act {
-                Act::Impossible(failure) => Err(failure.clone().into()),
-                Act::Remove(owned) => self
-                    .provider
-                    .remove(owned, &self.intent, &self.progress)
-                    .await
-                    .map(|removed| Applied {
-                        outcome: Outcome::Removed,
-                        outputs: Outputs::new(),
-                        owned: None,
-                        notes: removed.kept,
-                    }),
-                Act::Apply(step, after, retain) => self
-                    .provider
-                    .apply(step, &self.intent, &self.progress)
-                    .await
-                    .map(|mut applied| {
-                        if let Some(owned) = &mut applied.owned {
-                            owned.after.clone_from(after);
-                            owned.retain = *retain;
-                        }
-                        applied
-                    }),
-            };
+            let result = self.once().await;
             let Err(ApplyError::CredentialsExpired(reason)) = result else {
                 return result;
             };
             self.progress.say("waiting for credentials to be renewed");
-            if !self.credentials.renewed(&reason, &self.paused).await {
+            if !self.credentials.renewed(&reason, &self.notes).await {
                 return Err(ApplyError::CredentialsExpired(reason));
+            }
+        }
+    }
+
+    async fn once(&self) -> Result<Applied, ApplyError> {
+        let Task { intent, progress, .. } = self;
+        let provider = || {
+            let provider = self.provider.as_ref();
+            provider.expect("only a sweep has no provider, and it needs none")
+        };
+        match &self.act {
+            Act::Impossible(failure) => Err(failure.clone().into()),
+            Act::Quiesce(owned) => {
+                let stopped = provider().quiesce(owned, intent, progress).await?;
+                Ok(without_outputs(Outcome::Quiesced, stopped))
+            }
+            Act::Remove(owned) => {
+                let removed = provider().remove(owned, intent, progress).await?;
+                Ok(without_outputs(Outcome::Removed, removed.kept))
+            }
+            Act::Sweep(step, marks) => {
+                let Some(sweeper) = &self.sweeper else {
+                    return Err(ApplyError::failed("nobody was given to sweep leftovers"));
+                };
+                let sweep = Sweep {
+                    sweeper: sweeper.as_ref(),
+                    step,
+                    marks,
+                    clock: self.clock.as_ref(),
+                    notes: &self.notes,
+                    progress,
+                };
+                Ok(without_outputs(
+                    Outcome::Swept,
+                    sweep.until_nothing_is_left().await?,
+                ))
+            }
+            Act::Apply(step, after, retain) => {
+                let mut applied = provider().apply(step, intent, progress).await?;
+                if let Some(owned) = &mut applied.owned {
+                    owned.after.clone_from(after);
+                    owned.retain = *retain;
+                }
+                Ok(applied)
             }
         }
     }
@@ -387,7 +451,7 @@ impl Credentials {
     }
 
     /// Returns true once the world answers again, false when the run is to stop instead.
-    async fn renewed(&self, reason: &str, paused: &tokio::sync::mpsc::Sender<String>) -> bool {
+    async fn renewed(&self, reason: &str, notes: &Notes) -> bool {
         let one_at_a_time = self.waiting.lock().await;
         let mut told = false;
         loop {
@@ -407,8 +471,11 @@ impl Credentials {
             }
             if !told {
                 told = true;
-                // A full channel means the pause has been told many times over already.
-                let _ = paused.try_send(reason.to_owned());
+                notes
+                    .write(Entry::Paused {
+                        reason: reason.to_owned(),
+                    })
+                    .await;
             }
             tokio::select! {
                 () = self.clock.sleep(LOOK_AGAIN) => {}

@@ -5,8 +5,10 @@
 
 mod execute;
 mod look;
+mod notes;
 mod place;
 mod ports;
+mod sweep;
 
 pub use execute::{Ended, Execution, Stop, resume};
 pub use look::{Look, LookError, Remembered, look};
@@ -15,3 +17,4 @@ pub use ports::{
     ApplyError, Clock, Event, Identity, Intent, Journal, JournalError, ObserveError, Progress, Provider,
     Providers, Sweeper, SystemClock, Watcher, WhoAmI,
 };
+pub use sweep::search;

@@ -94,6 +94,7 @@ pub async fn look(
         steps,
         owned,
         checked,
+        ..Seen::default()
     })
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use landfall_engine::schedule::Limits;
 use landfall_model::StepId;
 use landfall_model::definition::StepKind;
 use landfall_model::journal::{Entry, Record};
@@ -52,6 +53,11 @@ pub trait Provider: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// How many of its steps may be under way at once, when its world wants fewer than people ask for.
+    fn at_once(&self) -> Option<usize> {
+        None
+    }
+
     /// Reads credentials anew after they expired. Succeeds when the world answers again.
     async fn renew(&self) -> Result<(), String> {
         Ok(())
@@ -65,7 +71,7 @@ pub trait Sweeper: Send + Sync {
     async fn marks(&self, platform: &str, owned: &[Owned]) -> Result<Marks, ObserveError>;
 
     /// Everything that carries these marks: what stacks hold (with [`Found::stack`] set) and what is left
-    /// over. What goes by itself with its network (default security group, main route table) is not listed.
+    /// over, what uses others before what is used. What goes by itself with its network (default security group, main route table) is not listed.
     async fn search(&self, marks: &Marks) -> Result<Vec<Found>, ObserveError>;
 
     /// Removes one leftover, or says why it cannot go yet. Never waits long: the caller asks again. Succeeds
@@ -93,16 +99,48 @@ pub trait WhoAmI: Send + Sync {
     async fn who_am_i(&self) -> Result<Identity, ApplyError>;
 }
 
-/// A provider for each kind of step.
+/// A provider for each kind of step, and who sweeps behind them.
 #[derive(Clone, Default)]
-pub struct Providers(HashMap<StepKind, Arc<dyn Provider>>);
+pub struct Providers {
+    of_kind: HashMap<StepKind, Arc<dyn Provider>>,
+    sweeper: Option<Arc<dyn Sweeper>>,
+}
 
 impl Providers {
     /// Lets `provider` carry out steps of this kind.
     #[must_use]
     pub fn with(mut self, kind: StepKind, provider: Arc<dyn Provider>) -> Providers {
-        self.0.insert(kind, provider);
+        self.of_kind.insert(kind, provider);
         self
+    }
+
+    /// Lets `sweeper` find and remove leftovers. Without one, nobody looks for any.
+    #[must_use]
+    pub fn with_sweeper(mut self, sweeper: Arc<dyn Sweeper>) -> Providers {
+        self.sweeper = Some(sweeper);
+        self
+    }
+
+    /// Who sweeps, when somebody does.
+    pub fn sweeper(&self) -> Option<&Arc<dyn Sweeper>> {
+        self.sweeper.as_ref()
+    }
+
+    /// Whether steps of this kind can be carried out.
+    pub fn knows(&self, kind: StepKind) -> bool {
+        self.of_kind.contains_key(&kind)
+    }
+
+    /// How many steps may be under way at once: `all` together, fewer of a kind whose provider wants that.
+    pub fn limits(&self, all: usize) -> Limits {
+        let of_kind = self
+            .of_kind
+            .iter()
+            .filter_map(|(kind, provider)| Some((*kind, provider.at_once()?)));
+        Limits {
+            of_kind: of_kind.collect(),
+            ..Limits::of(all)
+        }
     }
 
     /// The provider of a kind.
@@ -110,7 +148,7 @@ impl Providers {
     /// # Panics
     /// When the front door forgot one: every kind the engine reads must have a provider.
     pub fn of(&self, kind: StepKind) -> &Arc<dyn Provider> {
-        self.0
+        self.of_kind
             .get(&kind)
             .unwrap_or_else(|| panic!("no provider was given for `{}` steps", kind.word()))
     }
@@ -119,7 +157,7 @@ impl Providers {
     pub fn all(&self) -> Vec<Arc<dyn Provider>> {
         let mut all: Vec<Arc<dyn Provider>> = Vec::new();
         for (kind, _) in StepKind::ALL {
-            if let Some(provider) = self.0.get(&kind)
+            if let Some(provider) = self.of_kind.get(&kind)
                 && !all.iter().any(|one| Arc::ptr_eq(one, provider))
             {
                 all.push(provider.clone());

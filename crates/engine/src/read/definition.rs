@@ -268,7 +268,7 @@ impl StepReader<'_> {
             StepKind::Objects => manifests::read(self.folder, &mut step, spec, &mut self.found),
             StepKind::Files => self.skeleton(&mut step, spec),
             StepKind::Check => self.one_assertion(&step.name, spec),
-            StepKind::Secret | StepKind::Entity => {}
+            StepKind::Secret | StepKind::Entity | StepKind::Leftovers => {}
         }
         if let (Some(existing), true) = (node.get("existing"), *kind != StepKind::Stack) {
             self.found.push(Diagnostic::error(
@@ -397,6 +397,7 @@ fn names(inputs: &IndexMap<String, Input>, steps: &[Step]) -> Names {
                 ["arn", "name", "reference"].map(|name| (name, Type::Text)),
             ),
             StepKind::Files | StepKind::Entity => Type::object("output", [("path", Type::Text)]),
+            StepKind::Leftovers => Type::Any,
             StepKind::Check => Type::object(
                 "output",
                 [
@@ -466,7 +467,7 @@ fn check_steps(
             }
             StepKind::Files => check_skeleton(step, compiler, folder, found),
             StepKind::Entity => check_entities(&step.node, found),
-            StepKind::Objects | StepKind::Secret | StepKind::Check => {}
+            StepKind::Objects | StepKind::Secret | StepKind::Check | StepKind::Leftovers => {}
         }
     }
 }

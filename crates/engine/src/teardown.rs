@@ -1,0 +1,327 @@
+//! Plans the removal of everything: what is left in place, what goes first, and where leftovers are swept.
+//!
+//! The order is the order of making, backwards, and three things that no reference in a file shows: what
+//! makes things anew is quiesced before anything goes; a controller stays until everything it looks after is
+//! gone; leftovers are swept once the controllers are dead and before the network that they would block.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use landfall_model::StepId;
+use landfall_model::definition::StepKind;
+use landfall_model::id::PlanId;
+use landfall_model::leftover::{LandmarkKind, Marks};
+use landfall_model::plan::{Action, FORMAT, Plan, PlannedStep, Purpose};
+use landfall_model::planted;
+use landfall_model::provider::{Outputs, Owned};
+use landfall_model::wanted::Wanted;
+
+use crate::planner::{Seen, in_order};
+
+/// Plans how to remove everything the platform owns, `retained` things only when asked, and every leftover
+/// that carries its marks, when those were asked for.
+pub fn plan_destroy(wanted: Wanted, seen: &Seen, retained_too: bool, id: PlanId, made_at: String) -> Plan {
+    let owned: Vec<Owned> = seen
+        .owned
+        .iter()
+        .map(|owned| Owned {
+            retain: owned.retain && !retained_too,
+            ..owned.clone()
+        })
+        .collect();
+    let marks = seen.marks.as_ref();
+    let kept_for = kept_for(&owned, marks);
+    let mut steps: Vec<PlannedStep> = owned
+        .iter()
+        .map(|one| {
+            let mut step = no_longer_wanted(one, &owned, "belongs to this platform");
+            if let (Action::Delete, Some(retained)) = (step.action, kept_for.get(&one.step)) {
+                step.action = Action::None;
+                step.reason = format!("kept for {retained}, which is retained and stands in it");
+            }
+            step
+        })
+        .collect();
+    let mut order = Order::of(&steps);
+    controllers_last(&owned, &mut order);
+    if let Some(marks) = marks {
+        machines_last(&owned, marks, &mut order);
+    }
+    if planted!(OrderForgotten) {
+        order.after.values_mut().for_each(BTreeSet::clear);
+    }
+    for step in &mut steps {
+        step.after = order
+            .after
+            .remove(&step.id)
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
+    }
+    if !planted!(NothingQuiesced) {
+        quiesce(&mut steps, marks);
+    }
+    if let Some(marks) = marks {
+        sweep(&mut steps, marks);
+    }
+    Plan {
+        format: FORMAT,
+        id,
+        made_at,
+        purpose: Purpose::Destroy,
+        steps: in_order(steps),
+        wanted,
+        marks: seen.marks.clone(),
+    }
+}
+
+/// Removes something, once everything that was made after it is gone.
+pub(crate) fn no_longer_wanted(owned: &Owned, all: &[Owned], reason: &str) -> PlannedStep {
+    let (action, reason) = if owned.adopted {
+        (Action::None, "made by someone else; left in place")
+    } else if owned.retain {
+        (Action::None, "retained on purpose")
+    } else {
+        (Action::Delete, reason)
+    };
+    let made_after_it = all.iter().filter(|other| other.after.contains(&owned.step));
+    step(
+        owned.step.clone(),
+        owned.kind,
+        action,
+        reason,
+        made_after_it.map(|other| other.step.clone()).collect(),
+        Some(owned.clone()),
+    )
+}
+
+fn step(
+    id: StepId,
+    kind: StepKind,
+    action: Action,
+    reason: &str,
+    after: Vec<StepId>,
+    owned: Option<Owned>,
+) -> PlannedStep {
+    PlannedStep {
+        id,
+        kind,
+        action,
+        reason: reason.to_owned(),
+        after,
+        unknown_until: BTreeSet::new(),
+        changes: Vec::new(),
+        seen: String::new(),
+        outputs: Outputs::new(),
+        owned,
+        estimate: None,
+    }
+}
+
+/// Networks and clusters that something retained stands in, each with one such thing: they cannot go.
+fn kept_for(owned: &[Owned], marks: Option<&Marks>) -> HashMap<StepId, StepId> {
+    let places: HashSet<&StepId> = marks
+        .iter()
+        .flat_map(|marks| &marks.landmarks)
+        .filter(|landmark| landmark.kind != LandmarkKind::Nodes)
+        .map(|landmark| &landmark.step)
+        .collect();
+    let by_step: HashMap<&StepId, &Owned> = owned.iter().map(|one| (&one.step, one)).collect();
+    let mut kept = HashMap::new();
+    for retained in owned.iter().filter(|one| one.retain) {
+        let mut open = vec![retained];
+        let mut seen: HashSet<&StepId> = HashSet::new();
+        while let Some(one) = open.pop() {
+            for before in &one.after {
+                if seen.insert(before) {
+                    if places.contains(before) {
+                        kept.entry(before.clone())
+                            .or_insert_with(|| retained.step.clone());
+                    }
+                    open.extend(by_step.get(before));
+                }
+            }
+        }
+    }
+    kept
+}
+
+/// Which step goes after which, and a way to add to that without going round in a circle.
+struct Order {
+    after: HashMap<StepId, BTreeSet<StepId>>,
+}
+
+impl Order {
+    fn of(steps: &[PlannedStep]) -> Order {
+        Order {
+            after: steps
+                .iter()
+                .map(|step| (step.id.clone(), step.after.iter().cloned().collect()))
+                .collect(),
+        }
+    }
+
+    /// Lets `later` go after `earlier`, unless it must already go before it: what the files say counts for
+    /// more than what we infer.
+    fn add(&mut self, later: &StepId, earlier: &StepId) {
+        if later != earlier && !self.goes_after(earlier, later) {
+            self.after
+                .entry(later.clone())
+                .or_default()
+                .insert(earlier.clone());
+        }
+    }
+
+    fn goes_after(&self, later: &StepId, earlier: &StepId) -> bool {
+        let mut open = vec![later];
+        let mut seen = HashSet::new();
+        while let Some(step) = open.pop() {
+            for before in self.after.get(step).into_iter().flatten() {
+                if before == earlier {
+                    return true;
+                }
+                if seen.insert(before) {
+                    open.push(before);
+                }
+            }
+        }
+        false
+    }
+}
+
+/// What looks after objects goes after everything that holds such objects.
+fn controllers_last(owned: &[Owned], order: &mut Order) {
+    if planted!(ControllersFirst) {
+        return;
+    }
+    for controller in owned.iter().filter(|one| !one.controls.is_empty()) {
+        let cares_for = |one: &&Owned| one.holds.iter().any(|kind| controller.controls.contains(kind));
+        for holder in owned.iter().filter(cares_for) {
+            order.add(&controller.step, &holder.step);
+        }
+    }
+}
+
+/// The machines that controllers run on go after all objects, the cluster after its machines.
+fn machines_last(owned: &[Owned], marks: &Marks, order: &mut Order) {
+    let of = |kind: LandmarkKind| {
+        marks
+            .landmarks
+            .iter()
+            .filter(move |landmark| landmark.kind == kind)
+            .map(|landmark| &landmark.step)
+    };
+    let objects = || owned.iter().filter(|one| one.kind == StepKind::Objects);
+    for place in of(LandmarkKind::Nodes).chain(of(LandmarkKind::Cluster)) {
+        for one in objects() {
+            order.add(place, &one.step);
+        }
+    }
+    for cluster in of(LandmarkKind::Cluster) {
+        for nodes in of(LandmarkKind::Nodes) {
+            order.add(cluster, nodes);
+        }
+    }
+    for network in of(LandmarkKind::Network) {
+        for place in of(LandmarkKind::Nodes).chain(of(LandmarkKind::Cluster)) {
+            order.add(network, place);
+        }
+    }
+}
+
+/// The step that quiesces another.
+fn quiescing(step: &StepId) -> StepId {
+    StepId::new(step.component(), &format!("{}:quiesce", step.step()))
+}
+
+/// Stops what makes things anew in all objects, before any of them, or what they stand on, is removed.
+fn quiesce(steps: &mut Vec<PlannedStep>, marks: Option<&Marks>) {
+    let first: Vec<PlannedStep> = steps
+        .iter()
+        .filter(|one| one.kind == StepKind::Objects && one.action == Action::Delete)
+        .map(|one| {
+            step(
+                quiescing(&one.id),
+                StepKind::Objects,
+                Action::Quiesce,
+                "so that nothing removed comes back",
+                Vec::new(),
+                one.owned.clone(),
+            )
+        })
+        .collect();
+    let ids: Vec<StepId> = first.iter().map(|step| step.id.clone()).collect();
+    let landmarks: HashSet<&StepId> = marks
+        .iter()
+        .flat_map(|marks| &marks.landmarks)
+        .map(|landmark| &landmark.step)
+        .collect();
+    for step in steps.iter_mut() {
+        if step.kind == StepKind::Objects || landmarks.contains(&step.id) {
+            step.after.extend(ids.iter().cloned());
+        }
+    }
+    steps.splice(0..0, first);
+}
+
+/// Sweeps before the networks go, and once more at the end.
+fn sweep(steps: &mut Vec<PlannedStep>, marks: &Marks) {
+    let removed: Vec<&PlannedStep> = steps
+        .iter()
+        .filter(|step| step.action == Action::Delete)
+        .collect();
+    let networks: BTreeSet<StepId> = removed
+        .iter()
+        .filter(|step| {
+            let is = |kind| {
+                let mut marks = marks.landmarks.iter();
+                marks.any(|landmark| landmark.step == step.id && landmark.kind == kind)
+            };
+            is(LandmarkKind::Network) && !is(LandmarkKind::Cluster)
+        })
+        .map(|step| step.id.clone())
+        .collect();
+    let after: BTreeMap<&StepId, &[StepId]> = removed
+        .iter()
+        .map(|step| (&step.id, step.after.as_slice()))
+        .collect();
+    let follows_a_network = |step: &StepId| {
+        let mut open = vec![step];
+        let mut seen = HashSet::new();
+        while let Some(step) = open.pop() {
+            if networks.contains(step) {
+                return true;
+            }
+            let before = after.get(step).copied().unwrap_or_default();
+            open.extend(before.iter().filter(|before| seen.insert(*before)));
+        }
+        false
+    };
+    let last_after: Vec<StepId> = removed.iter().map(|step| step.id.clone()).collect();
+    if !networks.is_empty() {
+        let first_after = last_after
+            .iter()
+            .filter(|step| !follows_a_network(step))
+            .cloned()
+            .collect();
+        let first = StepId::phase("leftovers:in-networks");
+        for step in steps.iter_mut().filter(|step| networks.contains(&step.id)) {
+            step.after.push(first.clone());
+        }
+        steps.push(self::step(
+            first,
+            StepKind::Leftovers,
+            Action::Sweep,
+            "what controllers left would block the network",
+            first_after,
+            None,
+        ));
+    }
+    steps.push(self::step(
+        StepId::phase("leftovers"),
+        StepKind::Leftovers,
+        Action::Sweep,
+        "until a fresh search finds nothing",
+        last_after,
+        None,
+    ));
+}
