@@ -4,7 +4,7 @@
 //! makes things anew is quiesced before anything goes; a controller stays until everything it looks after is
 //! gone; leftovers are swept once the controllers are dead and before the network that they would block.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use landfall_model::StepId;
 use landfall_model::definition::StepKind;
@@ -28,8 +28,7 @@ pub fn plan_destroy(wanted: Wanted, seen: &Seen, retained_too: bool, id: PlanId,
             ..owned.clone()
         })
         .collect();
-    let marks = seen.marks.as_ref();
-    let kept_for = kept_for(&owned, marks);
+    let kept_for = kept_for(&owned, seen.marks.as_ref());
     let mut steps: Vec<PlannedStep> = owned
         .iter()
         .map(|one| {
@@ -41,6 +40,8 @@ pub fn plan_destroy(wanted: Wanted, seen: &Seen, retained_too: bool, id: PlanId,
             step
         })
         .collect();
+    let marks = seen.marks.clone().map(|marks| without_what_stays(marks, &steps));
+    let marks = marks.as_ref();
     let mut order = Order::of(&steps);
     controllers_last(&owned, &mut order);
     if let Some(marks) = marks {
@@ -70,7 +71,7 @@ pub fn plan_destroy(wanted: Wanted, seen: &Seen, retained_too: bool, id: PlanId,
         purpose: Purpose::Destroy,
         steps: in_order(steps),
         wanted,
-        marks: seen.marks.clone(),
+        marks: marks.cloned(),
     }
 }
 
@@ -115,6 +116,17 @@ fn step(
         owned,
         estimate: None,
     }
+}
+
+/// Nothing is swept in a network that stays: what stands in it belongs to what is retained there.
+fn without_what_stays(mut marks: Marks, steps: &[PlannedStep]) -> Marks {
+    let stays: HashSet<&StepId> = steps
+        .iter()
+        .filter(|step| step.action == Action::None)
+        .map(|step| &step.id)
+        .collect();
+    marks.landmarks.retain(|landmark| !stays.contains(&landmark.step));
+    marks
 }
 
 /// Networks and clusters that something retained stands in, each with one such thing: they cannot go.
@@ -265,63 +277,52 @@ fn quiesce(steps: &mut Vec<PlannedStep>, marks: Option<&Marks>) {
 
 /// Sweeps before the networks go, and once more at the end.
 fn sweep(steps: &mut Vec<PlannedStep>, marks: &Marks) {
-    let removed: Vec<&PlannedStep> = steps
+    let is = |step: &PlannedStep, kind| {
+        let mut landmarks = marks.landmarks.iter();
+        landmarks.any(|landmark| landmark.step == step.id && landmark.kind == kind)
+    };
+    // A stack that makes both a network and its cluster takes them away together: nothing can come between.
+    let is_network = |step: &PlannedStep| {
+        step.action == Action::Delete && is(step, LandmarkKind::Network) && !is(step, LandmarkKind::Cluster)
+    };
+    let all: Vec<StepId> = steps
         .iter()
         .filter(|step| step.action == Action::Delete)
-        .collect();
-    let networks: BTreeSet<StepId> = removed
-        .iter()
-        .filter(|step| {
-            let is = |kind| {
-                let mut marks = marks.landmarks.iter();
-                marks.any(|landmark| landmark.step == step.id && landmark.kind == kind)
-            };
-            is(LandmarkKind::Network) && !is(LandmarkKind::Cluster)
-        })
         .map(|step| step.id.clone())
         .collect();
-    let after: BTreeMap<&StepId, &[StepId]> = removed
+    let networks: BTreeSet<StepId> = steps
         .iter()
-        .map(|step| (&step.id, step.after.as_slice()))
+        .filter(|step| is_network(step))
+        .map(|step| step.id.clone())
         .collect();
-    let follows_a_network = |step: &StepId| {
-        let mut open = vec![step];
-        let mut seen = HashSet::new();
-        while let Some(step) = open.pop() {
-            if networks.contains(step) {
-                return true;
-            }
-            let before = after.get(step).copied().unwrap_or_default();
-            open.extend(before.iter().filter(|before| seen.insert(*before)));
-        }
-        false
-    };
-    let last_after: Vec<StepId> = removed.iter().map(|step| step.id.clone()).collect();
     if !networks.is_empty() {
-        let first_after = last_after
-            .iter()
-            .filter(|step| !follows_a_network(step))
-            .cloned()
-            .collect();
         let first = StepId::phase("leftovers:in-networks");
-        for step in steps.iter_mut().filter(|step| networks.contains(&step.id)) {
-            step.after.push(first.clone());
+        let mut after = BTreeSet::new();
+        for network in steps.iter_mut().filter(|step| networks.contains(&step.id)) {
+            // Whatever a network goes after, the sweep goes after; only another network comes between.
+            let (others, rest): (Vec<StepId>, Vec<StepId>) = network
+                .after
+                .drain(..)
+                .partition(|before| networks.contains(before));
+            after.extend(rest);
+            network.after.extend(others);
+            network.after.push(first.clone());
         }
-        steps.push(self::step(
+        steps.push(step(
             first,
             StepKind::Leftovers,
             Action::Sweep,
             "what controllers left would block the network",
-            first_after,
+            after.into_iter().collect(),
             None,
         ));
     }
-    steps.push(self::step(
+    steps.push(step(
         StepId::phase("leftovers"),
         StepKind::Leftovers,
         Action::Sweep,
         "until a fresh search finds nothing",
-        last_after,
+        all,
         None,
     ));
 }
