@@ -23,6 +23,17 @@ pub(crate) fn bench(flags: &[String]) -> anyhow::Result<()> {
         .args(flags);
     run(&mut planner)?;
     println!();
+    cargo(&[
+        "bench",
+        "--quiet",
+        "--profile",
+        "sim",
+        "--package",
+        "landfall-swarm",
+        "--bench",
+        "makespan",
+    ])?;
+    println!();
     start()?;
     dependencies()
 }

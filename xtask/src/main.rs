@@ -25,6 +25,8 @@ cargo xtask <chore>
   generate     write the generated files anew: schemas, command-line help
   tidy         check the walls between crates and the promises a program can check
   bench        measure, and print tables
+  sim [flags]  play random platforms with random troubles: `--seeds N`, `--seed S` for one with its story,
+               `--from S`, `--keep-going 1`, `--bug NAME` with a mistake planted
 ";
 
 fn main() -> ExitCode {
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         "generate" => generate::generate(),
         "tidy" => tidy::tidy(),
         "bench" => bench::bench(&rest),
+        "sim" => sim(&rest),
         _ => {
             println!("{HELP}");
             return ExitCode::from(if chore.is_empty() || chore == "help" { 0 } else { 2 });
@@ -58,6 +61,19 @@ fn up(flags: &[String]) -> anyhow::Result<()> {
     run(Command::new(target().join("debug/landfall"))
         .arg("up")
         .args(flags))
+}
+
+fn sim(flags: &[String]) -> anyhow::Result<()> {
+    println!("Building the simulation (the first time takes a few minutes) …");
+    cargo(&[
+        "build",
+        "--quiet",
+        "--profile",
+        "sim",
+        "--package",
+        "landfall-swarm",
+    ])?;
+    run(Command::new(target().join("sim/landfall-swarm")).args(flags))
 }
 
 /// The repository's folder.

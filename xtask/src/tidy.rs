@@ -9,17 +9,46 @@ use serde_json::Value;
 use crate::root;
 
 /// What each crate of ours may depend on. The table in ARCHITECTURE.md, for machines.
-const WALLS: [(&str, &[&str]); 11] = [
+const WALLS: [(&str, &[&str]); 14] = [
     ("landfall-model", &[]),
     ("landfall-engine", &["landfall-model"]),
     ("landfall-runner", &["landfall-model", "landfall-engine"]),
-    ("landfall-aws", &["landfall-model", "landfall-runner"]),
+    ("landfall-cloudformation", &["landfall-model"]),
+    (
+        "landfall-aws",
+        &["landfall-model", "landfall-runner", "landfall-cloudformation"],
+    ),
     ("landfall-web", &["landfall-model", "landfall-runner"]),
     ("landfall-local", &["landfall-model", "landfall-runner"]),
     ("landfall-store", &["landfall-model", "landfall-runner"]),
-    ("landfall-sim", &["landfall-model", "landfall-runner"]),
+    (
+        "landfall-sim",
+        &["landfall-model", "landfall-runner", "landfall-cloudformation"],
+    ),
+    (
+        "landfall-session",
+        &[
+            "landfall-model",
+            "landfall-engine",
+            "landfall-runner",
+            "landfall-store",
+        ],
+    ),
     ("landfall-catalogue", &[]),
     ("landfall-testkit", &[]),
+    (
+        "landfall-swarm",
+        &[
+            "landfall-model",
+            "landfall-engine",
+            "landfall-runner",
+            "landfall-session",
+            "landfall-store",
+            "landfall-sim",
+            "landfall-cloudformation",
+            "landfall-catalogue",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

@@ -17,6 +17,9 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
+/// How many steps run at once when nobody says.
+pub(crate) const AT_ONCE: u16 = 10;
+
 /// Flags that every command about a platform has.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Common {
@@ -91,7 +94,7 @@ pub(crate) struct Apply {
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
     /// How many steps may run at once.
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    #[arg(long, default_value_t = AT_ONCE, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) parallel: u16,
 }
 
@@ -105,6 +108,9 @@ pub(crate) struct Verify {
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) common: Common,
+    /// Make the inventory anew first, from what the account holds with this platform's tags.
+    #[arg(long)]
+    pub(crate) rebuild: bool,
 }
 
 #[derive(Args, Debug)]
@@ -121,7 +127,7 @@ pub(crate) struct Destroy {
     #[arg(long)]
     pub(crate) include_retained: bool,
     /// How many steps may run at once.
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    #[arg(long, default_value_t = AT_ONCE, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) parallel: u16,
 }
 
@@ -171,8 +177,20 @@ pub(crate) enum SchemaOf {
     Component,
 }
 
+/// What `up` plays.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Play {
+    /// An account is bootstrapped.
+    Bootstrap,
+    /// A network, a cluster and controllers, with everything that makes a teardown hard.
+    Cluster,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct Up {
+    /// What to play.
+    #[arg(value_enum, default_value_t = Play::Bootstrap)]
+    pub(crate) play: Play,
     /// How many times faster than life the simulated cloud runs.
     #[arg(long, default_value_t = 20.0, value_name = "N")]
     pub(crate) speed: f64,

@@ -80,11 +80,11 @@ impl Library for Definitions {
     }
 
     fn read_template(&self, file: &Arc<SourceFile>) -> Result<TemplateInterface, Diagnostics> {
-        landfall_aws::read_template(file)
+        landfall_cloudformation::read_template(file)
     }
 
     fn is_large(&self, template: &str) -> bool {
-        template.len() > landfall_aws::INLINE_LIMIT
+        template.len() > landfall_cloudformation::INLINE_LIMIT
     }
 }
 

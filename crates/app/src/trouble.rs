@@ -57,6 +57,22 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(if is_usage(error) { 2 } else { 1 })
 }
 
+/// An error of this type, as it is or as why a session could not go on.
+fn found<T: std::error::Error + Send + Sync + 'static>(error: &anyhow::Error) -> Option<&T> {
+    if let Some(found) = error.downcast_ref::<T>() {
+        return Some(found);
+    }
+    let inner: &(dyn std::error::Error + 'static) = match error.downcast_ref::<landfall_session::Error>()? {
+        landfall_session::Error::Look(error) => error,
+        landfall_session::Error::Search(error) => error,
+        landfall_session::Error::Plan(error) => error,
+        landfall_session::Error::Store(error) => error,
+        landfall_session::Error::Stop(error) => error,
+        landfall_session::Error::OutOfOrder { .. } => return None,
+    };
+    inner.downcast_ref::<T>()
+}
+
 fn is_usage(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Usage>().is_some()
         || matches!(
@@ -64,8 +80,14 @@ fn is_usage(error: &anyhow::Error) -> bool {
             Some(ConnectError::OtherAccount { .. })
         )
         || matches!(
-            error.downcast_ref::<landfall_store::Error>(),
-            Some(landfall_store::Error::Format { .. } | landfall_store::Error::Content { .. })
+            found::<landfall_store::Error>(error),
+            Some(
+                landfall_store::Error::Format { .. }
+                    | landfall_store::Error::Content { .. }
+                    | landfall_store::Error::Missing { .. }
+                    | landfall_store::Error::HalfCopied { .. }
+                    | landfall_store::Error::WentOn { .. }
+            )
         )
 }
 
@@ -87,10 +109,13 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         }
         None => {}
     }
-    if let Some(landfall_store::Error::Locked { .. }) = error.downcast_ref() {
-        return Some("wait until it is done; a process that died holds nothing".to_owned());
+    if let Some(error) = found::<landfall_store::Error>(error) {
+        return error.way_out().map(str::to_owned);
     }
-    error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<ObserveError>()?.way_out.clone())
+    let observing = found::<ObserveError>(error).and_then(|error| error.way_out.clone());
+    observing.or_else(|| {
+        error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<ObserveError>()?.way_out.clone())
+    })
 }

@@ -39,6 +39,8 @@ pub enum ConnectError {
 pub struct Account {
     declared: String,
     region: String,
+    /// Where everything is asked, when that is not AWS.
+    emulator: Option<String>,
     config: Mutex<Loaded>,
     pub(crate) http: reqwest::Client,
 }
@@ -56,14 +58,36 @@ impl Account {
     /// # Errors
     /// No credentials that work, or those of another account.
     pub async fn connect(declared: &str, region: &str) -> Result<Arc<Account>, ConnectError> {
+        Account::open(declared, region, None).await
+    }
+
+    /// Opens the account `declared` of an emulator at an address, whatever the environment says: tests run
+    /// against several emulators from one process.
+    ///
+    /// # Errors
+    /// No answer, or that of another account.
+    pub async fn connect_emulator(
+        declared: &str,
+        region: &str,
+        url: &str,
+    ) -> Result<Arc<Account>, ConnectError> {
+        Account::open(declared, region, Some(url.to_owned())).await
+    }
+
+    async fn open(
+        declared: &str,
+        region: &str,
+        emulator: Option<String>,
+    ) -> Result<Arc<Account>, ConnectError> {
         let account = Account {
             declared: declared.to_owned(),
             region: region.to_owned(),
             config: Mutex::new(Loaded {
-                config: load(region).await,
+                config: load(declared, region, emulator.as_deref()).await,
                 cloudformation: HashMap::new(),
                 credentials: None,
             }),
+            emulator,
             http: reqwest::Client::builder()
                 .connect_timeout(Duration::from_secs(10))
                 .timeout(Duration::from_secs(60))
@@ -163,7 +187,7 @@ impl Account {
     /// Reads the credential chain anew. What it finds is used only once it is known to belong to this
     /// account: steps of other kinds go on meanwhile.
     pub(crate) async fn renew(&self) -> Result<(), String> {
-        let config = load(&self.region).await;
+        let config = load(&self.declared, &self.region, self.emulator.as_deref()).await;
         match caller(&config).await {
             Ok((found, _)) if found == self.declared => {
                 let mut loaded = self
@@ -221,9 +245,15 @@ fn source_text(error: &dyn std::error::Error) -> String {
         .unwrap_or_default()
 }
 
-/// The standard chain: environment, profile and SSO, web identity, container, instance.
-async fn load(region: &str) -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
+/// The standard chain: environment, profile and SSO, web identity, container, instance. An emulator tells
+/// accounts apart by the access key's id.
+async fn load(account: &str, region: &str, emulator: Option<&str>) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest());
+    if let Some(url) = emulator {
+        let credentials = Credentials::new(account, "test", Some("test".to_owned()), None, "emulator");
+        loader = loader.endpoint_url(url).credentials_provider(credentials);
+    }
+    loader
         .region(Region::new(region.to_owned()))
         .app_name(
             aws_config::AppName::new("landfall").expect("the name has no characters that need escaping"),

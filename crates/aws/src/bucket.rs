@@ -37,7 +37,7 @@ pub(crate) async fn put_template(
 }
 
 /// Where a bucket answers. Emulators behind one address take its name in the path.
-fn address(account: &Account, region: &str, bucket: &str) -> String {
+pub(crate) fn address(account: &Account, region: &str, bucket: &str) -> String {
     match account.endpoint() {
         Some(endpoint) => format!("{endpoint}/{bucket}"),
         None if bucket.contains('.') => format!("https://s3.{region}.amazonaws.com/{bucket}"),
@@ -90,7 +90,7 @@ async fn list(account: &Account, region: &str, bucket: &str) -> Result<Vec<Versi
         body: Vec::new(),
     };
     let answer = account.send(&call).await?;
-    versions(&answer.body)
+    versions(&answer.text())
 }
 
 fn versions(body: &str) -> Result<Vec<Version>, Trouble> {
@@ -144,11 +144,12 @@ async fn delete(account: &Account, region: &str, bucket: &str, versions: &[Versi
             body: body.into_bytes(),
         })
         .await?;
-    match crate::signed::element(&answer.body, "Error") {
+    let body = answer.text();
+    match crate::signed::element(&body, "Error") {
         None => Ok(()),
         Some(_) => {
-            let code = crate::signed::element(&answer.body, "Code").unwrap_or_default();
-            let message = crate::signed::element(&answer.body, "Message").unwrap_or_default();
+            let code = crate::signed::element(&body, "Code").unwrap_or_default();
+            let message = crate::signed::element(&body, "Message").unwrap_or_default();
             Err(Trouble::of(&code, &message))
         }
     }

@@ -53,7 +53,8 @@ pub(crate) async fn oidc_provider(
         Err(Trouble::NotFound(_)) => return Ok(Found::Nothing),
         answer => answer?,
     };
-    let document = roxmltree::Document::parse(&answer.body).map_err(|error| Trouble::Other {
+    let body = answer.text();
+    let document = roxmltree::Document::parse(&body).map_err(|error| Trouble::Other {
         code: "InvalidAnswer".to_owned(),
         message: error.to_string(),
     })?;

@@ -1,21 +1,23 @@
-//! CloudFormation stacks and AWS secrets, whose credentials these are, and the few calls to S3 and
-//! IAM that stacks need.
+//! CloudFormation stacks and AWS secrets, whose credentials these are, the few calls to S3 and IAM that
+//! stacks need, what is left over in an account, and records kept in a bucket.
 //!
-//! CloudFormation and STS are spoken to through their SDK crates. S3, IAM and Secrets Manager get a
-//! handful of signed requests instead: their SDK crates cost minutes of building each.
+//! CloudFormation and STS are spoken to through their SDK crates. Every other service gets a handful of
+//! signed requests instead: their SDK crates cost minutes of building each.
 //!
 //! Decides no order and plans nothing; knows no Kubernetes.
 
 mod account;
 mod bucket;
 mod existing;
+mod leftovers;
+mod records;
 mod secret;
 mod signed;
 mod stack;
-mod template;
 mod trouble;
 
 pub use account::{Account, ConnectError};
+pub use leftovers::Leftovers;
+pub use records::S3Place;
 pub use secret::Secrets;
 pub use stack::Stacks;
-pub use template::{INLINE_LIMIT, read_template};

@@ -53,7 +53,7 @@ impl Secrets {
                 .await
         })
         .await?;
-        Ok(serde_json::from_str(&answer.body).unwrap_or_default())
+        Ok(serde_json::from_slice(&answer.body).unwrap_or_default())
     }
 
     async fn describe(&self, name: &str, progress: Option<&Progress>) -> Result<Option<Value>, Trouble> {

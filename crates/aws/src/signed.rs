@@ -26,7 +26,17 @@ pub(crate) struct Call<'a> {
 /// An answer with a good status.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) body: String,
+    pub(crate) body: Vec<u8>,
+    /// The version that S3 gives to what was read or written.
+    pub(crate) etag: Option<String>,
+}
+
+impl Answer {
+    /// The body of an answer that is text.
+    pub(crate) fn text(self) -> String {
+        String::from_utf8(self.body)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
 }
 
 impl Account {
@@ -53,11 +63,13 @@ impl Account {
         };
         let response = self.http.execute(request).await.map_err(unreachable)?;
         let status = response.status().as_u16();
-        let body = response.text().await.map_err(unreachable)?;
+        let etag = response.headers().get("etag");
+        let etag = etag.and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+        let body = response.bytes().await.map_err(unreachable)?.to_vec();
         if status < 300 {
-            return Ok(Answer { body });
+            return Ok(Answer { body, etag });
         }
-        Err(refusal(status, &body))
+        Err(refusal(status, &String::from_utf8_lossy(&body)))
     }
 }
 
@@ -126,8 +138,14 @@ fn refusal(status: u16, body: &str) -> Trouble {
         )
     };
     match (code.as_str(), status) {
+        // It will not have it later either.
+        (code, 501) => Trouble::Other {
+            code: "NotImplemented".to_owned(),
+            message: format!("{code} {message} HTTP 501").trim().to_owned(),
+        },
         // Whatever it calls it: the service has trouble of its own.
         (code, 500..) => Trouble::Throttled(format!("{code} HTTP {status}").trim().to_owned()),
+        ("", 412) => Trouble::of("PreconditionFailed", ""),
         ("", 404) => Trouble::NotFound("HTTP 404".to_owned()),
         ("", 429) => Trouble::Throttled(format!("HTTP {status}")),
         ("", _) => Trouble::Other {

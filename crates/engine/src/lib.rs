@@ -3,6 +3,7 @@
 //! Takes values and returns values. There is no clock here, no network, no file, no `async`, and no
 //! knowledge of any cloud: the room that knows templates lends its reader through [`Library`].
 
+pub mod certificate;
 pub mod draw;
 pub mod evaluate;
 mod expression;

@@ -141,8 +141,17 @@ pub fn plan_apply(wanted: Wanted, seen: &Seen, id: PlanId, made_at: String) -> R
 }
 
 /// Why a step that is missing where the file puts it must not be made: it stands where the file put it
-/// before, and would stand there for ever.
+/// before, or as what the file made of it before, and would stand there for ever.
 fn stands_elsewhere(step: &WantedStep, stands: &SeenStep, seen: &Seen) -> Option<String> {
+    let was = |owned: &&Owned| owned.step == step.id && owned.kind != step.kind && !owned.adopted;
+    if let Some(old) = seen.owned.iter().find(was) {
+        return Some(format!(
+            "it stands as `{}` and is `{}` in the file, and a step cannot change what it is; give the new one another \
+             name, and the old one is removed",
+            old.kind.word(),
+            step.kind.word()
+        ));
+    }
     let missing = step.kind == StepKind::Stack && stands.observed.standing == Standing::Absent;
     let old = seen
         .owned

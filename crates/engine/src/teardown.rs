@@ -44,6 +44,7 @@ pub fn plan_destroy(wanted: Wanted, seen: &Seen, retained_too: bool, id: PlanId,
     let marks = marks.as_ref();
     let mut order = Order::of(&steps);
     controllers_last(&owned, &mut order);
+    retained_last(&seen.owned, &mut order);
     if let Some(marks) = marks {
         machines_last(&owned, marks, &mut order);
     }
@@ -209,6 +210,15 @@ fn controllers_last(owned: &[Owned], order: &mut Order) {
         let cares_for = |one: &&Owned| one.holds.iter().any(|kind| controller.controls.contains(kind));
         for holder in owned.iter().filter(cares_for) {
             order.add(&controller.step, &holder.step);
+        }
+    }
+}
+
+/// What is retained unless asked for, such as the bucket of states, goes when everything else is gone.
+fn retained_last(owned: &[Owned], order: &mut Order) {
+    for retained in owned.iter().filter(|one| one.retain) {
+        for other in owned.iter().filter(|one| !one.retain && !one.adopted) {
+            order.add(&retained.step, &other.step);
         }
     }
 }

@@ -54,7 +54,8 @@ pub struct Found {
     pub id: String,
     /// Its region.
     pub region: String,
-    /// Why it is taken to be the platform's: `tag landfall:platform`, `network vpc-1`, `cluster acme`.
+    /// Why it is taken to be the platform's, every mark it carries: `tag landfall:platform=acme, cluster
+    /// acme-eks, network vpc-1`, or `name /aws/eks/acme-eks/`. Whoever removes it looks again whether they hold.
     pub because: String,
     /// The CloudFormation stack it belongs to, by id: it goes with the stack, or its template keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +71,7 @@ pub struct Found {
 impl Found {
     /// Whether it stands in a network of the platform: the network cannot go before it does.
     pub fn is_in_a_network(&self) -> bool {
-        self.because.starts_with("network ")
+        self.because.split(", ").any(|mark| mark.starts_with("network "))
     }
 
     /// Whether it is a leftover: nothing the platform's stacks will take away.

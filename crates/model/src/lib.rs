@@ -3,6 +3,7 @@
 //!
 //! Plain data. Nothing here waits, reads a clock or a file, or knows a cloud.
 
+pub mod certificate;
 pub mod definition;
 pub mod diagnostic;
 pub mod id;

@@ -141,7 +141,8 @@ pub struct Owned {
     /// Steps it was made after; removal goes the other way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<StepId>,
-    /// Kinds of objects in it that a controller elsewhere may look after, such as `Ingress`.
+    /// Kinds of objects in it, or made by what is in it, that a controller elsewhere may look after, such as
+    /// `Ingress`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<String>,
     /// Kinds of objects it looks after: what holds such objects must be gone before it goes.

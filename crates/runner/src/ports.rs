@@ -230,15 +230,26 @@ pub trait Journal: Send {
     async fn append(&mut self, record: &Record) -> Result<(), JournalError>;
 }
 
-/// A journal that cannot be written. The run stops: nothing is done that is not recorded.
+/// Why a record was not added. The run stops: nothing is done that is not recorded.
 #[derive(Debug, thiserror::Error)]
-#[error("could not write the journal {name}")]
-pub struct JournalError {
-    /// Which journal.
-    pub name: String,
-    /// What went wrong.
-    #[source]
-    pub source: std::io::Error,
+pub enum JournalError {
+    /// The journal cannot be written.
+    #[error("could not write the journal {name}")]
+    Write {
+        /// Which journal.
+        name: String,
+        /// What went wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another process has taken over: this one may not write any more, whatever it was doing.
+    #[error("another process has taken this platform over: {by} (epoch {epoch})")]
+    Fenced {
+        /// Who, as far as that is known.
+        by: String,
+        /// Since which epoch.
+        epoch: u64,
+    },
 }
 
 /// Time, which tests and the simulated world run at their own pace.

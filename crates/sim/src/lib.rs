@@ -1,8 +1,11 @@
-//! A small simulated AWS, as providers: stacks, secrets and whose credentials these are.
+//! A simulated AWS with Kubernetes in it, as providers: stacks, networks, clusters and their objects, the
+//! controllers that live there, secrets, and whose credentials these are.
 //!
 //! A [`World`] is grown from a seed and lives by a [`Clock`](landfall_runner::Clock). Stacks take as long
 //! as real ones do, go on by themselves when whoever started them is gone, and roll back when something
-//! fails; calls are throttled, answers are lost and credentials expire when a [`Fault`] says so.
+//! fails. Controllers make load balancers, volumes and machines, make them anew when they are swept, and
+//! leave them behind when they die; networks do not go while anything stands in them. Calls are throttled,
+//! answers are lost, credentials expire and people interfere when a [`Fault`] says so.
 //!
 //! It exists to show how Landfall behaves, not to imitate an API: whether a template is right is for
 //! CloudFormation to say. It makes nothing, costs nothing and reaches no network.
@@ -18,12 +21,23 @@
 mod account;
 mod check;
 mod clock;
+mod cluster;
+mod controller;
+pub mod demo;
 mod durations;
 mod fault;
+mod ground_truth;
+mod human;
+mod network;
+mod objects;
+mod queue;
 mod random;
 mod secret;
 mod stack;
+mod sweep;
+mod thing;
 mod trouble;
+mod usually;
 mod world;
 
 use std::sync::Arc;
@@ -34,9 +48,14 @@ use landfall_runner::Providers;
 pub use account::SimAccount;
 pub use check::SimChecks;
 pub use clock::{ScaledClock, VirtualClock};
-pub use fault::Fault;
+pub use durations::typical_ms;
+pub use fault::{Fault, Target};
+pub use ground_truth::{ClusterView, ThingView};
+pub use objects::SimObjects;
 pub use secret::SimSecrets;
 pub use stack::SimStacks;
+pub use sweep::SimSweeper;
+pub use usually::usually_ms;
 pub use world::{SecretView, StackView, World, WorldConfig};
 
 /// What a front door prints before it shows anything from here.
@@ -44,10 +63,12 @@ pub const BANNER: &str = "\
 SIMULATED CLOUD: no AWS account is reached, nothing is made and nothing costs money.
 Accounts, ARNs and durations shown from here on are made up.";
 
-/// Providers for the kinds of steps this world knows: `stack`, `secret` and `check`.
+/// Providers for the kinds of steps this world knows, `stack`, `objects`, `secret` and `check`, and its sweeper.
 pub fn providers(world: &Arc<World>) -> Providers {
     Providers::default()
         .with(StepKind::Stack, Arc::new(SimStacks::new(world.clone())))
+        .with(StepKind::Objects, Arc::new(SimObjects::new(world.clone())))
         .with(StepKind::Secret, Arc::new(SimSecrets::new(world.clone())))
         .with(StepKind::Check, Arc::new(SimChecks::new(world.clone())))
+        .with_sweeper(Arc::new(SimSweeper::new(world.clone())))
 }

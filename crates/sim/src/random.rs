@@ -44,6 +44,18 @@ impl Random {
             .collect()
     }
 
+    /// A number from `low` up to and with `high`.
+    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.next() % (high - low + 1)
+    }
+
+    /// Hexadecimal digits, as in the ids of EC2.
+    pub(crate) fn hex(&mut self, length: usize) -> String {
+        (0..length)
+            .map(|_| char::from(b"0123456789abcdef"[(self.next() % 16) as usize]))
+            .collect()
+    }
+
     /// Shaped like a UUID.
     pub(crate) fn uuid(&mut self) -> String {
         let (one, two) = (self.next(), self.next());

@@ -1,8 +1,8 @@
 //! The world: what stands in the simulated account, and what calls to it are like.
 //!
-//! It outlives every provider made for it, as a real account outlives a program that was killed. What
-//! goes on by itself (a stack being made) is decided when it begins, as a list of events with their times,
-//! and looked up when someone asks: nothing runs in the background.
+//! It outlives every provider made for it, as a real account outlives a program that was killed. Nothing
+//! runs in the background: what goes on by itself (a stack being made, a controller at work) waits in a
+//! queue, and happens, in the order of time, when someone next asks the world anything.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,9 +12,13 @@ use jiff::{SignedDuration, Timestamp};
 use landfall_runner::{Clock, Progress};
 
 use crate::clock;
+use crate::cluster::Cluster;
 use crate::fault::Fault;
+use crate::network::Network;
+use crate::queue::Queue;
 use crate::secret::SecretRecord;
 use crate::stack::StackRecord;
+use crate::thing::{Thing, ThingId};
 use crate::trouble::Trouble;
 
 /// What a world starts with.
@@ -30,6 +34,9 @@ pub struct WorldConfig {
     pub faults: Vec<Fault>,
     /// OpenID Connect providers that someone made before: the audiences of each, by its URL.
     pub identity_providers: BTreeMap<String, Vec<String>>,
+    /// What repositories hold, for Argo CD: the objects at `repoURL/path`, `repoURL/chart`, or `repoURL`.
+    /// A repository that is not listed holds nothing.
+    pub repositories: BTreeMap<String, Vec<serde_json::Value>>,
 }
 
 impl WorldConfig {
@@ -41,6 +48,7 @@ impl WorldConfig {
             seed: 0,
             faults: Vec::new(),
             identity_providers: BTreeMap::new(),
+            repositories: BTreeMap::new(),
         }
     }
 }
@@ -63,7 +71,21 @@ pub(crate) struct State {
     pub(crate) stacks: Vec<StackRecord>,
     /// Every secret that ever was, in the order they were made.
     pub(crate) secrets: Vec<SecretRecord>,
-    faults: Vec<Fault>,
+    pub(crate) networks: Vec<Network>,
+    pub(crate) clusters: Vec<Cluster>,
+    /// How many clusters were ever made.
+    pub(crate) cluster_count: u64,
+    /// What no stack's template names.
+    pub(crate) things: BTreeMap<ThingId, Thing>,
+    /// How many of them were ever made.
+    pub(crate) thing_count: u64,
+    pub(crate) repositories: BTreeMap<String, Vec<Arc<serde_json::Value>>>,
+    pub(crate) queue: Queue,
+    /// From when on roles can be assumed.
+    pub(crate) roles_visible_at: u64,
+    /// Log groups that come back: when, where, and their names.
+    pub(crate) returning: Vec<(u64, String, String)>,
+    pub(crate) faults: Vec<Fault>,
     calls: u64,
 }
 
@@ -117,28 +139,47 @@ impl World {
             seed,
             faults,
             identity_providers,
+            repositories,
         } = config;
         let now: Timestamp = clock.now().parse().unwrap_or(Timestamp::UNIX_EPOCH);
         let origin = now.checked_sub(millis(clock.millis())).unwrap_or(now);
+        let repositories = repositories.into_iter().map(|(url, objects)| {
+            let objects = objects.into_iter().map(Arc::new).collect();
+            (url, objects)
+        });
+        let mut state = State {
+            account,
+            region,
+            seed,
+            identity_providers,
+            stacks: Vec::new(),
+            secrets: Vec::new(),
+            networks: Vec::new(),
+            clusters: Vec::new(),
+            cluster_count: 0,
+            things: BTreeMap::new(),
+            thing_count: 0,
+            repositories: repositories.collect(),
+            queue: Queue::default(),
+            roles_visible_at: 0,
+            returning: Vec::new(),
+            faults: Vec::new(),
+            calls: 0,
+        };
+        for fault in faults {
+            state.add_fault(fault, 0);
+        }
         Arc::new(World {
             clock,
             origin,
-            state: Mutex::new(State {
-                account,
-                region,
-                seed,
-                identity_providers,
-                stacks: Vec::new(),
-                secrets: Vec::new(),
-                faults,
-                calls: 0,
-            }),
+            state: Mutex::new(state),
         })
     }
 
     /// Lets something more go wrong.
     pub fn add_fault(&self, fault: Fault) {
-        self.state().faults.push(fault);
+        let (mut state, now) = self.at();
+        state.add_fault(fault, now);
     }
 
     /// What has not gone wrong yet.
@@ -153,27 +194,27 @@ impl World {
 
     /// Signs in again: credentials that have expired are replaced. An expiry still to come stays.
     pub fn renew_credentials(&self) {
-        let now = self.clock.millis();
-        self.state()
+        let (mut state, now) = self.at();
+        state
             .faults
             .retain(|fault| !matches!(fault, Fault::CredentialsExpireAt { millis } if *millis <= now));
     }
 
     /// The stacks that stand, by name.
     pub fn stacks(&self) -> Vec<StackView> {
-        let (state, now) = (self.state(), self.clock.millis());
+        let (state, now) = self.at();
         let mut views: Vec<StackView> = state
             .stacks
             .iter()
-            .filter(|stack| !stack.is_gone(now))
+            .filter(|stack| !stack.is_gone())
             .map(|stack| StackView {
                 name: stack.name.clone(),
                 region: stack.region.clone(),
-                status: stack.status(now).to_owned(),
+                status: stack.status.to_owned(),
                 resources: stack
-                    .resources(now)
-                    .into_iter()
-                    .map(|(id, resource)| (id, (resource.kind, resource.status.to_owned())))
+                    .resources
+                    .iter()
+                    .map(|(id, resource)| (id.clone(), (resource.kind.clone(), resource.status.to_owned())))
                     .collect(),
                 tags: stack.tags(now).clone(),
                 created_count: state
@@ -189,7 +230,7 @@ impl World {
 
     /// The secrets that stand or can still be restored, by name.
     pub fn secrets(&self) -> Vec<SecretView> {
-        let (state, now) = (self.state(), self.clock.millis());
+        let (state, now) = self.at();
         let mut views: Vec<SecretView> = state
             .secrets
             .iter()
@@ -212,11 +253,11 @@ impl World {
     /// What stacks that were rolled back or deleted have left in place because their templates say so,
     /// as `type physical-id`.
     pub fn left_in_place(&self) -> Vec<String> {
-        let (state, now) = (self.state(), self.clock.millis());
+        let (state, _) = self.at();
         let kept = state
             .stacks
             .iter()
-            .flat_map(|stack| stack.left_in_place(now))
+            .flat_map(|stack| &stack.left)
             .map(|kept| format!("{} {}", kept.kind, kept.physical));
         kept.collect()
     }
@@ -225,8 +266,8 @@ impl World {
     /// that are not deleted.
     pub fn resources_standing(&self) -> usize {
         let left = self.left_in_place().len();
-        let (state, now) = (self.state(), self.clock.millis());
-        let in_stacks: usize = state.stacks.iter().map(|stack| stack.resources(now).len()).sum();
+        let (state, _) = self.at();
+        let in_stacks: usize = state.stacks.iter().map(|stack| stack.resources.len()).sum();
         let secrets = state.secrets.iter().filter(|secret| !secret.is_deleted()).count();
         in_stacks + left + secrets
     }
@@ -234,6 +275,13 @@ impl World {
     /// How many calls were made, refused ones included.
     pub fn calls(&self) -> u64 {
         self.state().calls
+    }
+
+    /// The world as it stands now.
+    pub(crate) fn at(&self) -> (MutexGuard<'_, State>, u64) {
+        let (mut state, now) = (self.state(), self.clock.millis());
+        state.advance(now);
+        (state, now)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -252,6 +300,11 @@ impl World {
         self.state().region.clone()
     }
 
+    /// The world's clock, in milliseconds.
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.millis()
+    }
+
     /// A moment of the world's clock, RFC 3339.
     pub(crate) fn text(&self, at: u64) -> String {
         clock::text(self.origin.checked_add(millis(at)).unwrap_or(Timestamp::MAX))
@@ -264,7 +317,7 @@ impl World {
 
     /// How long the credentials still last.
     pub(crate) fn credentials_last(&self) -> Duration {
-        let (state, now) = (self.state(), self.clock.millis());
+        let (state, now) = self.at();
         let expiries = state.faults.iter().filter_map(|fault| match fault {
             Fault::CredentialsExpireAt { millis } => Some(Duration::from_millis(millis.saturating_sub(now))),
             _ => None,
@@ -274,7 +327,7 @@ impl World {
 
     /// Whether calls are answered.
     pub(crate) fn renewed(&self) -> Result<(), String> {
-        let (state, now) = (self.state(), self.clock.millis());
+        let (state, now) = self.at();
         if state.expired(now) {
             Err(Trouble::Expired.to_string())
         } else {
@@ -316,7 +369,7 @@ impl World {
     ) -> Result<T, Trouble> {
         self.sleep(LATENCY).await;
         let result = {
-            let (mut state, now) = (self.state(), self.clock.millis());
+            let (mut state, now) = self.at();
             match state.refusal(now) {
                 Some(trouble) => Err(trouble),
                 None => act(&mut state, now),
@@ -347,7 +400,20 @@ impl State {
         });
         self.faults
             .retain(|fault| !matches!(fault, Fault::Throttling { calls: 0 }));
-        throttled
+        let bursts = self.faults.iter().any(|fault| {
+            matches!(fault, Fault::ThrottlingBurst { millis, for_millis }
+                if *millis <= now && now < millis.saturating_add(*for_millis))
+        });
+        self.faults.retain(|fault| {
+            !matches!(fault, Fault::ThrottlingBurst { millis, for_millis }
+                if millis.saturating_add(*for_millis) <= now)
+        });
+        throttled.or(bursts.then_some(Trouble::Throttled))
+    }
+
+    fn add_fault(&mut self, fault: Fault, now: u64) {
+        self.schedule_fault(&fault, now);
+        self.faults.push(fault);
     }
 
     fn expired(&self, now: u64) -> bool {

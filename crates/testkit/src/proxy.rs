@@ -37,6 +37,8 @@ pub enum Verdict {
     Pass,
     /// Answer with this status and body instead.
     Answer(u16, String),
+    /// Hand it on, but answer with this status instead: the change happens, the answer is lost.
+    PassAndAnswer(u16),
     /// Do not hand it on, and do not answer until the proxy is let go.
     Hold,
     /// Hand it on, but do not answer until the proxy is let go: the change happens, nobody hears of it.
@@ -133,6 +135,10 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
                 text,
             )
                 .into_response()
+        }
+        Verdict::PassAndAnswer(status) => {
+            forward(&shared, parts, body).await;
+            StatusCode::from_u16(status).unwrap().into_response()
         }
         Verdict::Hold => {
             wait(&shared).await;

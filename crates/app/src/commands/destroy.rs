@@ -1,26 +1,38 @@
-//! `landfall destroy`: a rehearsal, a question, then everything in reverse.
+//! `landfall destroy`: a rehearsal, a question, then everything in reverse, until a fresh search finds nothing.
 
-use landfall_model::plan::{Action, Purpose};
-use landfall_runner::Look;
+use landfall_engine::Seen;
+use landfall_model::plan::{Action, Plan, Purpose};
+use landfall_session::{Session, Teardown};
+use landfall_store::Lock;
 
-use super::apply::{Run, catch_up, report};
-use super::{Session, confirmed, plan_id, print_json, unfinished};
+use super::apply::{report, steering};
+use super::{confirmed, forecast, open, print_json, released, take, unfinished};
 use crate::show::{self, Paint};
 use crate::trouble::Usage;
 
-/// Removes everything the platform owns.
+/// Removes everything the platform owns, and what controllers made on its behalf.
 pub(crate) async fn destroy(arguments: &crate::cli::Destroy, paint: Paint) -> anyhow::Result<u8> {
-    let session = Session::open(&arguments.common).await?;
+    let session = open(&arguments.common).await?;
+    if arguments.rehearse {
+        // Only looks: needs no lock and waits for nobody.
+        let (plan, seen) = session.rehearse(arguments.include_retained).await?;
+        rehearsal(&session, &plan, &seen, arguments, paint)?;
+        return Ok(0);
+    }
+    let lock = take(&session).await?;
+    let outcome = held(arguments, &session, &lock, paint).await;
+    released(lock, outcome).await
+}
+
+async fn held(
+    arguments: &crate::cli::Destroy,
+    session: &Session,
+    lock: &Lock,
+    paint: Paint,
+) -> anyhow::Result<u8> {
     let json = arguments.common.json;
-    let lock = session.world.store.lock()?;
-    let run = Run {
-        world: &session.world,
-        json,
-        parallel: arguments.parallel.into(),
-        paint,
-    };
-    catch_up(&session.world.store)?;
-    if let Some(past) = unfinished(&session.world, Purpose::Destroy)?.filter(|_| !arguments.rehearse) {
+    let steering = steering(json, arguments.parallel, paint);
+    if let Some(past) = unfinished(session, Purpose::Destroy).await? {
         if !json {
             println!("Going on with the run {}.\n", past.run);
         }
@@ -33,36 +45,24 @@ pub(crate) async fn destroy(arguments: &crate::cli::Destroy, paint: Paint) -> an
                 "run `landfall destroy` without `--include-retained` first, then with it",
             ));
         }
-        let done = run.again(past, &lock).await?;
-        let code = report(&done, "destroy", json, paint);
-        return ended(&session, code, json).await;
+        let teardown = session.go_on_destroying(lock, past, false, &steering).await?;
+        return ended(session, &teardown, json, paint);
     }
-    let seen = session.look(Look::AtWhatStands).await?;
-    let clock = session.world.clock.as_ref();
-    let plan = landfall_engine::plan_destroy(
-        session.loaded.wanted.clone(),
-        &seen,
-        arguments.include_retained,
-        plan_id(clock),
-        clock.now(),
-    );
-    if arguments.rehearse && json {
-        print_json(&plan)?;
-        return Ok(0);
-    }
+    let (plan, seen) = session.rehearse(arguments.include_retained).await?;
     if !json {
-        println!("{}", show::destroy_rehearsal(&plan, paint));
+        rehearsal(session, &plan, &seen, arguments, paint)?;
     }
-    if arguments.rehearse {
-        return Ok(0);
-    }
-    if plan.count(Action::Delete) == 0 {
+    let leftovers = seen
+        .found
+        .iter()
+        .any(landfall_model::leftover::Found::is_leftover);
+    if plan.count(Action::Delete) == 0 && !leftovers {
         if !json {
             println!("Nothing to remove.");
         }
         return Ok(0);
     }
-    let name = &session.loaded.wanted.facts.name;
+    let name = &session.wanted.facts.name;
     if !arguments.yes
         && !confirmed(
             &format!("Type the platform's name ({name}) to remove all this:"),
@@ -72,69 +72,57 @@ pub(crate) async fn destroy(arguments: &crate::cli::Destroy, paint: Paint) -> an
         println!("Nothing was removed.");
         return Ok(1);
     }
-    let done = run.recorded(&plan, &lock).await?;
-    let code = report(&done, "destroy", json, paint);
-    ended(&session, code, json).await
+    let teardown = session
+        .destroy(lock, &plan, arguments.include_retained, &steering)
+        .await?;
+    ended(session, &teardown, json, paint)
 }
 
-/// After a destroy that went well: looks once more, and fails when something is still there.
-async fn ended(session: &Session, code: u8, json: bool) -> anyhow::Result<u8> {
-    if code != 0 {
-        return Ok(code);
+fn rehearsal(
+    session: &Session,
+    plan: &Plan,
+    seen: &Seen,
+    arguments: &crate::cli::Destroy,
+    paint: Paint,
+) -> anyhow::Result<()> {
+    let forecast = forecast(session, plan, arguments.parallel);
+    if arguments.common.json {
+        return print_json(&serde_json::json!({
+            "plan": plan,
+            "found": seen.found,
+            "keepingCostsUsdMonthly": show::cost::monthly(plan, &seen.found),
+            "takesMs": forecast.takes_ms,
+            "criticalPath": forecast.critical,
+        }));
     }
-    forget_adopted(&session.world.store)?;
-    let left = Left::find(session).await?;
-    if !json {
-        println!("{}", left.text());
-    }
-    Ok(u8::from(!left.is_clean()))
+    println!("{}", show::destroy_rehearsal(plan, &seen.found, &forecast, paint));
+    Ok(())
 }
 
-/// What someone else made is no longer used by this platform; it is not ours to remember.
-pub(crate) fn forget_adopted(store: &landfall_store::Store) -> anyhow::Result<()> {
-    let mut inventory = store.inventory()?;
-    inventory.owned.retain(|owned| !owned.adopted);
-    Ok(store.save_inventory(&inventory)?)
-}
-
-/// What a fresh search finds after everything was removed.
-pub(crate) struct Left {
-    platform: String,
-    owned: Vec<landfall_model::provider::Owned>,
-}
-
-impl Left {
-    /// Looks once more.
-    pub(crate) async fn find(session: &Session) -> anyhow::Result<Left> {
-        let platform = session.loaded.wanted.facts.name.clone();
-        Ok(Left {
-            platform,
-            owned: session.look(Look::AtWhatStands).await?.owned,
-        })
-    }
-
-    /// Whether only what is retained on purpose is left.
-    pub(crate) fn is_clean(&self) -> bool {
-        self.owned.iter().all(|owned| owned.retain)
-    }
-
-    /// What was found, a line each.
-    pub(crate) fn text(&self) -> String {
-        if self.owned.is_empty() {
-            return format!("A fresh search found nothing that belongs to {}.", self.platform);
+/// Tells how a teardown ended: every run's report, then the certificate. Returns the exit code.
+pub(crate) fn ended(session: &Session, teardown: &Teardown, json: bool, paint: Paint) -> anyhow::Result<u8> {
+    for (round, done) in teardown.runs.iter().enumerate() {
+        if round > 0 && !json {
+            println!("\nSomething was still there; round {}:", round + 1);
         }
-        let why = |retain| {
-            if retain {
-                "retained on purpose; `--include-retained` removes it"
-            } else {
-                "STILL THERE"
-            }
-        };
-        let list: Vec<String> = self
-            .owned
-            .iter()
-            .map(|owned| format!("  {}  {}", owned.step, why(owned.retain)))
-            .collect();
-        format!("A fresh search found:\n{}", list.join("\n"))
+        report(done, "destroy", json, paint);
     }
+    if let Some(certificate) = &teardown.certificate {
+        if json {
+            println!(
+                "{}",
+                serde_json::to_string(
+                    &serde_json::json!({ "entry": "certificate", "certificate": certificate })
+                )?
+            );
+        } else {
+            println!("\n{}", show::certificate(certificate, paint));
+            println!(
+                "The certificate is kept as {}/{}.",
+                session.store.name(),
+                landfall_store::CERTIFICATE
+            );
+        }
+    }
+    Ok(u8::from(!teardown.is_clean()))
 }

@@ -6,17 +6,20 @@ mod offline;
 mod up;
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
 
 use landfall_engine::Seen;
-use landfall_model::id::{PlanId, RunId};
+use landfall_engine::schedule::{self, Forecast};
+use landfall_model::id::PlanId;
 use landfall_model::plan::{Action, Plan, Purpose};
-use landfall_runner::{Clock, Look, Remembered};
+use landfall_runner::{Look, SystemClock};
+use landfall_session::Session;
+use landfall_store::{Holder, Lock, PastRun, Taker, Waiting};
 
 use crate::cli::{Arguments, Command, Common};
-use crate::files::{self, Loaded};
 use crate::show::{self, Paint};
 use crate::trouble::Usage;
-use crate::world::{self, World};
+use crate::{files, world};
 
 /// Runs the command; the number is the exit code.
 pub(crate) async fn run(arguments: Arguments, paint: Paint) -> anyhow::Result<u8> {
@@ -29,71 +32,37 @@ pub(crate) async fn run(arguments: Arguments, paint: Paint) -> anyhow::Result<u8
         Command::Plan(arguments) => plan(&arguments, paint).await,
         Command::Apply(arguments) => apply::apply(&arguments, paint).await,
         Command::Verify(arguments) => verify(&arguments.common, paint).await,
-        Command::Status(arguments) => status(&arguments.common, paint).await,
+        Command::Status(arguments) => status(&arguments, paint).await,
         Command::Destroy(arguments) => destroy::destroy(&arguments, paint).await,
         Command::Up(arguments) => up::up(&arguments, paint).await,
     }
 }
 
-/// A platform opened in its world.
-pub(crate) struct Session {
-    pub(crate) loaded: Loaded,
-    pub(crate) world: World,
+/// A platform opened in its account.
+pub(crate) async fn open(common: &Common) -> anyhow::Result<Session> {
+    world::aws(&files::load(&common.platform)?).await
 }
 
-impl Session {
-    pub(crate) async fn open(common: &Common) -> anyhow::Result<Session> {
-        let loaded = files::load(&common.platform)?;
-        let world = world::aws(&loaded.wanted.facts, &loaded.folder).await?;
-        Ok(Session { loaded, world })
-    }
-
-    /// Looks at the world.
-    pub(crate) async fn look(&self, closely: Look) -> anyhow::Result<Seen> {
-        let remembered = self.remembered()?;
-        Ok(landfall_runner::look(&self.loaded.wanted, &self.world.providers, remembered, closely).await?)
-    }
-
-    /// What was recorded before.
-    pub(crate) fn remembered(&self) -> anyhow::Result<Remembered> {
-        let landfall_store::Inventory { owned, checked } = self.world.store.inventory()?;
-        Ok(Remembered {
-            owned,
-            checked: checked.into_iter().collect(),
-        })
-    }
-
-    /// Looks at the world and plans.
-    pub(crate) async fn plan(&self) -> anyhow::Result<Plan> {
-        let seen = self.look(Look::AtChanges).await?;
-        let clock = self.world.clock.as_ref();
-        Ok(landfall_engine::plan_apply(
-            self.loaded.wanted.clone(),
-            &seen,
-            plan_id(clock),
-            clock.now(),
-        )?)
+/// Takes the platform, saying so when it has to be waited for, and takes in what a process that died had
+/// recorded. To be released when done.
+pub(crate) async fn take(session: &Session) -> anyhow::Result<Lock> {
+    let taker = Taker {
+        holder: Holder::this_process(),
+        nonce: uuid::Uuid::new_v4().simple().to_string(),
+        // Other processes live in real time, whatever the world does.
+        clock: Arc::new(SystemClock),
+    };
+    let tell = |waiting: &Waiting| eprintln!("{waiting}");
+    let lock = session.store.lock(&taker, &tell).await?;
+    match lock.settle().await {
+        Ok(_) => Ok(lock),
+        Err(error) => released(lock, Err(error.into())).await,
     }
 }
 
-pub(crate) fn plan_id(clock: &dyn Clock) -> PlanId {
-    PlanId(format!("plan-{}", unique(clock)))
-}
-
-pub(crate) fn run_id(clock: &dyn Clock) -> RunId {
-    RunId(unique(clock))
-}
-
-/// Time first, so that names sort; then a part no two share.
-fn unique(clock: &dyn Clock) -> String {
-    let time: String = clock
-        .now()
-        .chars()
-        .filter(char::is_ascii_digit)
-        .take(14)
-        .collect();
-    let random = uuid::Uuid::new_v4().simple().to_string();
-    format!("{time}-{}", &random[..6])
+/// How long a plan should take with so many steps at once.
+pub(crate) fn forecast(session: &Session, plan: &Plan, parallel: u16) -> Forecast {
+    schedule::forecast(plan, &session.providers.limits(parallel.into()))
 }
 
 /// Prints JSON in its stable form.
@@ -118,7 +87,7 @@ pub(crate) fn confirmed(question: &str, word: &str) -> anyhow::Result<bool> {
 }
 
 async fn plan(arguments: &crate::cli::Plan, paint: Paint) -> anyhow::Result<u8> {
-    let session = Session::open(&arguments.common).await?;
+    let session = open(&arguments.common).await?;
     let plan = session.plan().await?;
     if let Some(file) = &arguments.out {
         landfall_store::save_plan(file, &plan)?;
@@ -126,8 +95,9 @@ async fn plan(arguments: &crate::cli::Plan, paint: Paint) -> anyhow::Result<u8> 
     if arguments.common.json {
         print_json(&plan)?;
     } else {
-        print!("{}", show::plan(&plan, paint));
-        if let Some(past) = session.world.store.unfinished()? {
+        let forecast = forecast(&session, &plan, crate::cli::AT_ONCE);
+        print!("{}", show::plan(&plan, &forecast, paint));
+        if let Some(past) = session.store.unfinished().await? {
             let word = past.plan.purpose.word();
             println!(
                 "The run {} has not come to its end; `landfall {word}` goes on with it first.",
@@ -148,20 +118,38 @@ async fn plan(arguments: &crate::cli::Plan, paint: Paint) -> anyhow::Result<u8> 
     })
 }
 
-async fn status(common: &Common, paint: Paint) -> anyhow::Result<u8> {
-    let session = Session::open(common).await?;
+async fn status(arguments: &crate::cli::Status, paint: Paint) -> anyhow::Result<u8> {
+    let json = arguments.common.json;
+    let session = open(&arguments.common).await?;
+    if arguments.rebuild {
+        let lock = take(&session).await?;
+        let rebuilt = session.rebuild(&lock).await.map_err(Into::into);
+        let (before, after) = released(lock, rebuilt).await?;
+        if !json {
+            print!("{}", show::rebuilt(&before, &after, paint));
+        }
+    }
     // What would change is good to know, but not needed to tell what stands.
     let seen = match session.look(Look::AtChanges).await {
         Ok(seen) => seen,
         Err(_) => session.look(Look::AtWhatStands).await?,
     };
-    let last = session.world.store.last_run()?;
-    if common.json {
-        print_json(&show::status_json(&session.loaded.wanted, &seen, last.as_ref()))?;
+    let last = session.store.last_run().await?;
+    let live = last.as_ref().filter(|past| !past.is_finished()).and_then(|past| {
+        let limits = session.providers.limits(crate::cli::AT_ONCE.into());
+        show::live(past, &session.clock.now(), &limits)
+    });
+    if json {
+        print_json(&show::status_json(
+            &session.wanted,
+            &seen,
+            last.as_ref(),
+            live.as_ref(),
+        ))?;
     } else {
         print!(
             "{}",
-            show::status(&session.loaded.wanted, &seen, last.as_ref(), paint)
+            show::status(&session.wanted, &seen, last.as_ref(), live.as_ref(), paint)
         );
     }
     Ok(0)
@@ -169,14 +157,13 @@ async fn status(common: &Common, paint: Paint) -> anyhow::Result<u8> {
 
 /// A plan that only looks: every check, with what stands taken as it is.
 async fn verify(common: &Common, paint: Paint) -> anyhow::Result<u8> {
-    let session = Session::open(common).await?;
+    let session = open(common).await?;
     let seen = session.look(Look::AtWhatStands).await?;
-    let clock = session.world.clock.clone();
     let mut plan = landfall_engine::plan_apply(
-        session.loaded.wanted.clone(),
+        session.wanted.clone(),
         &seen,
-        plan_id(clock.as_ref()),
-        clock.now(),
+        session.plan_id(),
+        session.clock.now(),
     )?;
     for step in &mut plan.steps {
         if step.action != Action::Check {
@@ -192,13 +179,8 @@ async fn verify(common: &Common, paint: Paint) -> anyhow::Result<u8> {
         println!("This platform has no checks.");
         return Ok(0);
     }
-    let run = apply::Run {
-        world: &session.world,
-        json: common.json,
-        parallel: 10,
-        paint,
-    };
-    let done = run.without_record(&plan).await?;
+    let steering = apply::steering(common.json, crate::cli::AT_ONCE, paint);
+    let done = session.run_off_the_record(&plan, &steering).await?;
     if !common.json {
         print!(
             "\n{}{}",
@@ -206,7 +188,7 @@ async fn verify(common: &Common, paint: Paint) -> anyhow::Result<u8> {
             show::summary(&plan, &done.records, done.took_ms, paint)
         );
     }
-    Ok(done.code())
+    Ok(apply::code(&done))
 }
 
 async fn graph(arguments: &crate::cli::Graph) -> anyhow::Result<u8> {
@@ -239,10 +221,16 @@ async fn graph(arguments: &crate::cli::Graph) -> anyhow::Result<u8> {
     Ok(0)
 }
 
+/// Lets go of the platform, whatever came of the work.
+pub(crate) async fn released<T>(lock: Lock, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
+    let released = lock.release().await;
+    let value = outcome?;
+    released?;
+    Ok(value)
+}
+
 /// A run that stopped before its end, when it was for the same purpose.
-pub(crate) fn unfinished(world: &World, purpose: Purpose) -> anyhow::Result<Option<landfall_store::PastRun>> {
-    Ok(world
-        .store
-        .unfinished()?
-        .filter(|run| run.plan.purpose == purpose))
+pub(crate) async fn unfinished(session: &Session, purpose: Purpose) -> anyhow::Result<Option<PastRun>> {
+    let unfinished = session.store.unfinished().await?;
+    Ok(unfinished.filter(|run| run.plan.purpose == purpose))
 }

@@ -4,18 +4,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use landfall_model::plan::Plan;
 use landfall_runner::{Clock, Look};
-use landfall_sim::{ScaledClock, SimAccount, SimSecrets, SimStacks, WorldConfig};
+use landfall_session::Session;
+use landfall_sim::{ScaledClock, WorldConfig, demo};
+use landfall_store::Lock;
 
-use super::apply::Run;
-use super::{Session, plan_id};
+use super::apply::{report, steering};
+use super::{forecast, released, take};
+use crate::cli::{AT_ONCE, Play};
 use crate::show::{self, Paint};
 use crate::trouble::Usage;
 use crate::{files, world};
 
 const BLUEPRINT: &str = "account-bootstrap";
 
-/// Bootstraps an account in a simulated cloud, looks at it, and takes it back.
+/// Makes a platform in a simulated cloud, looks at it, and takes it back.
 pub(crate) async fn up(arguments: &crate::cli::Up, paint: Paint) -> anyhow::Result<u8> {
     if !(arguments.speed > 0.0 && arguments.speed <= 100_000.0) {
         return Err(Usage::error(
@@ -39,53 +43,17 @@ pub(crate) async fn up(arguments: &crate::cli::Up, paint: Paint) -> anyhow::Resu
 
     part(paint, "What would happen", "landfall plan");
     let plan = session.plan().await?;
-    print!("{}", show::plan(&plan, paint));
+    print!(
+        "{}",
+        show::plan(&plan, &forecast(&session, &plan, AT_ONCE), paint)
+    );
 
-    part(paint, "Make it so", "landfall apply");
-    let lock = session.world.store.lock()?;
-    let run = Run {
-        world: &session.world,
-        json: false,
-        parallel: 10,
-        paint,
-    };
-    let done = run.recorded(&plan, &lock).await?;
-    let code = super::apply::report(&done, "apply", false, paint);
+    let lock = take(&session).await?;
+    let outcome = there_and_back(&session, &lock, &plan, &folder, paint).await;
+    let code = released(lock, outcome).await?;
     if code != 0 {
         return Ok(code);
     }
-
-    part(paint, "What was written for the repository", "ls repository");
-    for path in written(&folder.join("repository"), &folder) {
-        println!("  {path}");
-    }
-
-    part(paint, "What is running", "landfall status");
-    let seen = session.look(Look::AtWhatStands).await?;
-    let last = session.world.store.last_run()?;
-    print!(
-        "{}",
-        show::status(&session.loaded.wanted, &seen, last.as_ref(), paint)
-    );
-
-    part(paint, "Is anything left to do?", "landfall plan");
-    print!("{}", show::plan(&session.plan().await?, paint));
-
-    part(paint, "Take it all back", "landfall destroy --include-retained");
-    let clock = session.world.clock.clone();
-    let plan = landfall_engine::plan_destroy(
-        session.loaded.wanted.clone(),
-        &session.look(Look::AtWhatStands).await?,
-        true,
-        plan_id(clock.as_ref()),
-        clock.now(),
-    );
-    print!("{}", show::destroy_rehearsal(&plan, paint));
-    println!();
-    let done = run.recorded(&plan, &lock).await?;
-    let code = super::apply::report(&done, "destroy", false, paint);
-    super::destroy::forget_adopted(&session.world.store)?;
-    println!("{}", super::destroy::Left::find(&session).await?.text());
 
     println!(
         "\n{} Next: `landfall init {BLUEPRINT}`, put your account in, and `landfall plan`.",
@@ -97,33 +65,99 @@ pub(crate) async fn up(arguments: &crate::cli::Up, paint: Paint) -> anyhow::Resu
     Ok(code)
 }
 
+/// Carries the plan out, looks at what it made, and takes it all back.
+async fn there_and_back(
+    session: &Session,
+    lock: &Lock,
+    plan: &Plan,
+    folder: &Path,
+    paint: Paint,
+) -> anyhow::Result<u8> {
+    part(paint, "Make it so", "landfall apply");
+    let steering = steering(false, AT_ONCE, paint);
+    let done = session.run(lock, plan, &steering).await?;
+    let code = report(&done, "apply", false, paint);
+    if code != 0 {
+        return Ok(code);
+    }
+
+    let files = written(&folder.join("repository"), folder);
+    if !files.is_empty() {
+        part(paint, "What was written for the repository", "ls repository");
+    }
+    for path in files {
+        println!("  {path}");
+    }
+
+    part(paint, "What is running", "landfall status");
+    let seen = session.look(Look::AtWhatStands).await?;
+    let last = session.store.last_run().await?;
+    print!(
+        "{}",
+        show::status(&session.wanted, &seen, last.as_ref(), None, paint)
+    );
+
+    part(paint, "Is anything left to do?", "landfall plan");
+    let again = session.plan().await?;
+    print!(
+        "{}",
+        show::plan(&again, &forecast(session, &again, AT_ONCE), paint)
+    );
+
+    part(paint, "Take it all back", "landfall destroy --include-retained");
+    let (plan, seen) = session.rehearse(true).await?;
+    let forecast = forecast(session, &plan, AT_ONCE);
+    println!(
+        "{}",
+        show::destroy_rehearsal(&plan, &seen.found, &forecast, paint)
+    );
+    let teardown = session.destroy(lock, &plan, true, &steering).await?;
+    super::destroy::ended(session, &teardown, false, paint)
+}
+
 fn simulated(folder: &Path, arguments: &crate::cli::Up) -> anyhow::Result<Session> {
     std::fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
     let path = folder.join("platform.yaml");
     if !path.exists() {
-        let blueprint = landfall_catalogue::blueprint(BLUEPRINT);
-        let text = blueprint
-            .get("platform.yaml")
-            .context("the blueprint has no platform file")?;
-        std::fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
+        for (name, text) in play(arguments.play)? {
+            let path = folder.join(name);
+            let parent = path.parent().unwrap_or(folder);
+            std::fs::create_dir_all(parent)
+                .with_context(|| format!("could not make {}", parent.display()))?;
+            std::fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
+        }
     }
     let loaded = files::load(&path)?;
     let facts = &loaded.wanted.facts;
     let clock: Arc<dyn Clock> = Arc::new(ScaledClock::new(arguments.speed));
     let config = WorldConfig {
         seed: arguments.seed,
+        repositories: [(demo::REPOSITORY.to_owned(), demo::repository())].into(),
         ..WorldConfig::new(&facts.account, &facts.region)
     };
     let cloud = landfall_sim::World::new(config, clock.clone());
-    let world = world::world(
-        facts,
-        folder,
-        clock,
-        Arc::new(SimStacks::new(cloud.clone())),
-        Arc::new(SimSecrets::new(cloud.clone())),
-        Arc::new(SimAccount::new(cloud)),
-    );
-    Ok(Session { loaded, world })
+    Ok(world::simulated(&loaded, clock, &cloud))
+}
+
+/// The files of a play, by path.
+fn play(play: Play) -> anyhow::Result<Vec<(String, String)>> {
+    match play {
+        Play::Bootstrap => {
+            let blueprint = landfall_catalogue::blueprint(BLUEPRINT);
+            let text = blueprint
+                .get("platform.yaml")
+                .context("the blueprint has no platform file")?;
+            Ok(vec![("platform.yaml".to_owned(), text.clone())])
+        }
+        Play::Cluster => {
+            let definitions = demo::names().flat_map(|name| {
+                let files = demo::definition(name).into_iter();
+                files.map(move |(path, text)| (format!("components/{name}/{path}"), text))
+            });
+            let platform = ("platform.yaml".to_owned(), demo::PLATFORM.to_owned());
+            Ok(std::iter::once(platform).chain(definitions).collect())
+        }
+    }
 }
 
 fn part(paint: Paint, title: &str, command: &str) {

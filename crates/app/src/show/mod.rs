@@ -1,12 +1,15 @@
 //! What people read: plans, progress, results. Text is made here and printed by the commands.
 
+mod certificate;
+pub(crate) mod cost;
 mod plan;
 mod run;
 mod status;
 
+pub(crate) use certificate::certificate;
 pub(crate) use plan::{destroy_rehearsal, plan};
 pub(crate) use run::{Screen, failures, outputs, summary};
-pub(crate) use status::{status, status_json};
+pub(crate) use status::{live, rebuilt, status, status_json};
 
 use std::io::IsTerminal as _;
 

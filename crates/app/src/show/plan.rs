@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use landfall_engine::schedule::Forecast;
 use landfall_model::definition::StepKind;
+use landfall_model::leftover::Found;
 use landfall_model::plan::{Action, Plan, PlannedStep};
 use landfall_model::provider::{Change, Effect};
 
-use super::{Paint, count};
+use super::{Paint, cost, count, duration};
 
 /// Everything a plan would do, and why.
-pub(crate) fn plan(plan: &Plan, paint: Paint) -> String {
+pub(crate) fn plan(plan: &Plan, forecast: &Forecast, paint: Paint) -> String {
     let mut text = heading(plan, paint);
     let width = id_width(plan);
     for step in &plan.steps {
@@ -49,7 +51,38 @@ pub(crate) fn plan(plan: &Plan, paint: Paint) -> String {
     }
     text.push('\n');
     text.push_str(&totals(plan, paint));
+    if plan.has_changes() {
+        text.push_str(&time(forecast, paint));
+    }
     text
+}
+
+/// When it should be done, why not sooner, and what that rests on.
+fn time(forecast: &Forecast, paint: Paint) -> String {
+    let Forecast {
+        takes_ms,
+        at_least_ms,
+        critical,
+        steps,
+        timed,
+        ..
+    } = forecast;
+    let path: Vec<&str> = critical.iter().map(|id| id.as_str()).collect();
+    let rests_on = match (*timed, *steps) {
+        (0, _) => "by what such things usually take; no step was timed here yet".to_owned(),
+        (timed, steps) if timed == steps => "every step was timed here before".to_owned(),
+        (timed, steps) => format!(
+            "{timed} of {steps} steps were timed here before, the rest by what such things usually take"
+        ),
+    };
+    format!(
+        "{} about {}; nothing is done sooner than {}: {}\n      {}\n",
+        paint.bold("Time:"),
+        duration(*takes_ms),
+        duration(*at_least_ms),
+        path.join(" → "),
+        paint.dim(&rests_on)
+    )
 }
 
 fn heading(plan: &Plan, paint: Paint) -> String {
@@ -96,6 +129,8 @@ fn sign(action: Action, paint: Paint) -> String {
         Action::Delete => paint.red("-"),
         Action::Adopt => paint.blue("="),
         Action::Check => paint.magenta("?"),
+        Action::Quiesce => paint.magenta("‖"),
+        Action::Sweep => paint.red("∅"),
         Action::None => " ".to_owned(),
     }
 }
@@ -206,63 +241,127 @@ fn totals(plan: &Plan, paint: Paint) -> String {
     format!("{} {}.\n", paint.bold("Plan:"), parts.join(", "))
 }
 
-/// What `destroy` would do: the order, what is lost, what is kept.
-pub(crate) fn destroy_rehearsal(plan: &Plan, paint: Paint) -> String {
+/// What `destroy` would do: the order, what is lost, what is kept, what it costs to keep.
+pub(crate) fn destroy_rehearsal(plan: &Plan, found: &[Found], forecast: &Forecast, paint: Paint) -> String {
     let mut text = heading(plan, paint);
     let width = id_width(plan);
-    for step in plan.steps.iter().filter(|step| step.action == Action::Delete) {
-        let address = step.owned.as_ref().map(|owned| &owned.address);
-        let name = address
-            .and_then(|address| address.get("name").or_else(|| address.get("root")))
-            .and_then(serde_json::Value::as_str)
-            .unwrap_or_default();
-        let _ = write!(
+    for step in plan.steps.iter().filter(|step| step.action != Action::None) {
+        let name = step.owned.as_ref().map(landfall_engine::certificate::name);
+        let told = match step.action {
+            Action::Delete => name.unwrap_or_default(),
+            _ => step.reason.clone(),
+        };
+        let _ = writeln!(
             text,
-            "  {} {}  {:<6}  {name}",
-            paint.red("-"),
+            "  {} {}  {:<9}  {told}",
+            sign(step.action, paint),
             paint.bold(&format!("{:<width$}", step.id)),
             step.kind.word()
         );
-        text.push('\n');
-        if !step.after.is_empty() {
-            let after: Vec<&str> = step.after.iter().map(|id| id.as_str()).collect();
+        let after: Vec<&str> = step
+            .after
+            .iter()
+            .filter(|id| plan.step(id).is_some_and(|step| step.action != Action::Quiesce))
+            .map(|id| id.as_str())
+            .collect();
+        if !after.is_empty() && step.action == Action::Delete {
             let _ = writeln!(
                 text,
                 "      {}",
-                paint.dim(&format!("after {} is gone", after.join(", ")))
-            );
-        }
-        let emptied = address
-            .and_then(|address| address.get("empty"))
-            .and_then(serde_json::Value::as_array)
-            .filter(|buckets| !buckets.is_empty());
-        if let Some(buckets) = emptied {
-            let names: Vec<&str> = buckets.iter().filter_map(serde_json::Value::as_str).collect();
-            let _ = writeln!(
-                text,
-                "      {}",
-                paint.red(&format!(
-                    "DATA LOST: every object and version in {}",
-                    names.join(", ")
-                ))
+                paint.dim(&format!("after {}", after.join(", ")))
             );
         }
     }
     for step in plan.steps.iter().filter(|step| step.action == Action::None) {
         let _ = writeln!(
             text,
-            "    {:<width$}  {:<6}  {}",
+            "    {:<width$}  {:<9}  {}",
             step.id,
             step.kind.word(),
             paint.dim(&step.reason)
         );
     }
+    text.push_str(&at_stake(plan, found, paint));
+    let kept = plan.count(Action::None);
     let _ = writeln!(
         text,
-        "\n{} {} to remove, {} kept.",
+        "\n{} {} to remove, {kept} kept.",
         paint.bold("Rehearsal:"),
         plan.count(Action::Delete),
-        plan.count(Action::None)
     );
+    if plan.has_changes() {
+        text.push_str(&time(forecast, paint));
+    }
     text
+}
+
+/// Data that is lost, leftovers that go with it, and what keeping it all costs.
+fn at_stake(plan: &Plan, found: &[Found], paint: Paint) -> String {
+    let mut text = String::new();
+    let removed = || plan.steps.iter().filter(|step| step.action == Action::Delete);
+    for step in removed() {
+        let buckets = step.owned.as_ref().and_then(|owned| owned.address.get("empty"));
+        for bucket in buckets
+            .and_then(serde_json::Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            let bucket = bucket.as_str().unwrap_or_default();
+            let lost = format!("every object and version in {bucket} ({})", step.id);
+            let _ = writeln!(text, "  {} {lost}", paint.red("DATA LOST:"));
+        }
+    }
+    for one in found {
+        // What stands in a stack that stays is not lost.
+        let goes = one.stack.as_ref().is_none_or(|stack| {
+            removed().any(|step| {
+                step.owned
+                    .as_ref()
+                    .is_some_and(|owned| owned.address["id"] == stack.as_str())
+            })
+        });
+        if let (Some(data), true) = (&one.data, goes) {
+            let _ = writeln!(
+                text,
+                "  {} {data} on {} {}",
+                paint.red("DATA LOST:"),
+                one.kind,
+                one.id
+            );
+        }
+    }
+    let left: Vec<&Found> = found.iter().filter(|one| one.is_leftover()).collect();
+    if !left.is_empty() {
+        let _ = writeln!(
+            text,
+            "  {} made by controllers, swept on the way:",
+            count(left.len(), "thing")
+        );
+        for one in left {
+            let held = one
+                .used_by
+                .as_ref()
+                .map(|by| format!("; waits for {by}"))
+                .unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "      {}  {}  {}",
+                one.kind,
+                one.id,
+                paint.dim(&format!("{}{held}", one.because))
+            );
+        }
+    }
+    let monthly = cost::monthly(plan, found);
+    if monthly > 0.0 {
+        let _ = writeln!(
+            text,
+            "  Keeping it costs about ${monthly:.0} a month by list prices, without machines, traffic and usage."
+        );
+    }
+    if text.is_empty() {
+        text
+    } else {
+        format!("\n{text}")
+    }
 }

@@ -166,6 +166,12 @@ impl Screen {
             Entry::StepSkipped { step, because } => {
                 self.ended(step, &paint.yellow("-"), &format!("not started, because {because} failed"));
             }
+            Entry::Sweeping { step, leftover } => {
+                self.step(" ", step, &format!("sweeping {} {}", leftover.kind, leftover.id));
+            }
+            Entry::SweptAway { step, leftover } => {
+                self.step(" ", step, &format!("gone: {} {}", leftover.kind, leftover.id));
+            }
             Entry::Paused { reason } => self.line(&format!(
                 "\n{} the credentials have expired: {reason}\n  Renew them (for example `aws sso login`) in another window; the run goes on by itself.\n  \
                  Credentials given as environment variables cannot be renewed from outside: press ctrl-C,\n  \
@@ -233,6 +239,8 @@ fn outcome_word(outcome: Outcome) -> &'static str {
         Outcome::Adopted => "adopted",
         Outcome::Removed => "removed",
         Outcome::Passed => "passed",
+        Outcome::Quiesced => "quiesced",
+        Outcome::Swept => "swept",
     }
 }
 

@@ -122,18 +122,42 @@ impl Session {
         self.path(&format!(".landfall/acme.{}.us-east-1/runs", self.account))
     }
 
-    /// The records of the last run.
+    /// The records of the last run: its own file once it is over, numbered ones before.
     pub(crate) fn journal(&self) -> Vec<serde_json::Value> {
-        let mut runs: Vec<PathBuf> = std::fs::read_dir(self.runs())
-            .unwrap()
-            .map(|run| run.unwrap().path())
-            .collect();
-        runs.sort();
-        let text = std::fs::read_to_string(runs.last().unwrap().join("journal.jsonl")).unwrap();
-        text.lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
+        let runs = paths(&self.runs());
+        let run = runs.last().unwrap();
+        if let Ok(text) = std::fs::read_to_string(run.join("journal.jsonl")) {
+            return text
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok())
+                .collect();
+        }
+        let run = run.file_name().unwrap().to_str().unwrap();
+        paths(&self.runs().with_file_name("journal"))
+            .into_iter()
+            .filter_map(|path| serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok())
+            .filter(|record: &serde_json::Value| record["run"] == run)
+            .map(|mut record| {
+                let fields = record.as_object_mut().unwrap();
+                fields.remove("epoch");
+                fields.remove("nonce");
+                if fields["entry"] != "runStarted" {
+                    fields.remove("run");
+                }
+                record
+            })
             .collect()
     }
+}
+
+/// What is in a folder, sorted.
+fn paths(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    paths
 }
 
 fn collect(folder: &Path, text: &mut String) {

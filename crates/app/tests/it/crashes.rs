@@ -140,6 +140,37 @@ async fn kill_9_around_every_change_and_the_next_run_converges() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_apply_is_told_who_is_at_work_and_readers_are_not_kept_waiting() {
+    let tools = tools_or_skip!("a_second_apply_is_told_who_is_at_work_and_readers_are_not_kept_waiting");
+    let aws = Emulator::ministack(&tools);
+    let proxy = Proxy::start(&aws.url, nth_change(0, Verdict::Hold)).await;
+    let session = session(&proxy.url);
+    let mut child = session.spawn(&["apply", "--yes"]);
+    tokio::time::timeout(Duration::from_secs(30), proxy.holding())
+        .await
+        .expect("the call comes");
+    let began = std::time::Instant::now();
+    let second = session.run(&["apply", "--yes"]);
+    assert_eq!(second.code, Some(1));
+    let told = format!("(process {}), since 20", child.id());
+    assert!(second.text.contains(&told), "{}", second.text);
+    assert!(
+        second
+            .text
+            .contains("another landfall process is changing this platform"),
+        "{}",
+        second.text
+    );
+    let status = session.well(&["status"]);
+    assert!(status.contains("`landfall apply` goes on with it"), "{status}");
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    proxy.rule(|_| Verdict::Pass);
+    session.well(&["apply", "--yes"]);
+}
+
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on() {
@@ -184,7 +215,7 @@ async fn ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on() {
     assert!(
         session
             .well(&["status"])
-            .contains("`landfall apply` goes on with it.")
+            .contains("`landfall apply` goes on with it")
     );
     session.well(&["apply", "--yes"]);
     assert_eq!(session.run(&["plan", "--detailed-exitcode"]).code, Some(0));

@@ -5,5 +5,6 @@ mod bad_inputs;
 mod common;
 mod crashes;
 mod emulators;
+mod emulators_leftovers;
 mod judges;
 mod sessions;

@@ -8,6 +8,7 @@ use aws_sdk_cloudformation::types::{
     Capability, ChangeAction, ChangeSetStatus, ChangeSetType, ExecutionStatus, Parameter, Replacement,
     RequiresRecreation, ResourceChange, Stack, TemplateStage,
 };
+use landfall_cloudformation::INLINE_LIMIT;
 use landfall_model::id::Digest;
 use landfall_model::provider::{Change, Effect, Failure, PropertyChange};
 use landfall_model::work::{Known, StackWork, Step};
@@ -15,7 +16,6 @@ use landfall_runner::{ApplyError, Intent, Progress};
 
 use super::{Stacks, describe, given, tags, wait};
 use crate::account::Account;
-use crate::template::INLINE_LIMIT;
 use crate::trouble::{Pace, Trouble, patiently};
 
 /// A template handed over inline, or by its address in a bucket.

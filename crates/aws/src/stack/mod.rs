@@ -125,21 +125,21 @@ fn half_deleted(stack: &Stack, work: &StackWork) -> Option<String> {
 
 fn owned(step: StepId, platform: &str, region: &str, stack: &Stack, empty: &[String]) -> Owned {
     let address = json!({
-            "platform": platform, "name": stack.stack_name(), "region": region, "id": stack.stack_id(), "empty": empty,
-        });
+        "platform": platform, "name": stack.stack_name(), "region": region, "id": stack.stack_id(), "empty": empty,
+    });
     Owned::new(step, StepKind::Stack, address)
 }
 
 /// How to find a stack again, read from an inventory.
-struct Address<'a> {
+pub(crate) struct Address<'a> {
     platform: &'a str,
-    name: &'a str,
-    region: &'a str,
-    id: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) region: &'a str,
+    pub(crate) id: &'a str,
 }
 
 impl<'a> Address<'a> {
-    fn of(owned: &'a Owned, region: &'a str) -> Address<'a> {
+    pub(crate) fn of(owned: &'a Owned, region: &'a str) -> Address<'a> {
         let text = |key: &str| owned.address[key].as_str();
         let name = text("name").unwrap_or_default();
         Address {
@@ -159,7 +159,7 @@ fn work(step: &Step) -> &StackWork {
 }
 
 /// Finds a stack by name or id.
-async fn describe(
+pub(crate) async fn describe(
     client: &Client,
     name: &str,
     progress: Option<&Progress>,

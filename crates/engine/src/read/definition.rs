@@ -1,6 +1,7 @@
 //! Reads one definition: `component.yaml`, its templates and skeletons.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use indexmap::IndexMap;
 use landfall_model::definition::{Existing, OutputType, StepKind};
@@ -72,6 +73,10 @@ pub(crate) fn platform_type() -> Type {
     )
 }
 
+/// What every definition looks like: compiled once, however many are read.
+static SHAPE: LazyLock<Shape> =
+    LazyLock::new(|| Shape::new(schema::definition()).expect("the schema made from our own types is valid"));
+
 /// Reads the definition `name` from its folder.
 pub(crate) fn read(
     name: &str,
@@ -83,8 +88,7 @@ pub(crate) fn read(
     let text = folder.files.get("component.yaml").cloned().unwrap_or_default();
     let source = SourceFile::new(path("component.yaml"), text);
     let root = yaml::parse(&source)?;
-    let shape = Shape::new(schema::definition()).expect("the schema made from our own types is valid");
-    let mut found = shape.check(&root, "the definition");
+    let mut found = SHAPE.check(&root, "the definition");
     if let Some(node) = root.at(["metadata", "name"])
         && node.text().is_some_and(|text| text != name)
     {

@@ -7,7 +7,7 @@ mod manifests;
 mod wiring;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use indexmap::IndexMap;
 use landfall_model::template::TemplateInterface;
@@ -53,6 +53,10 @@ pub trait Library {
     fn is_large(&self, template: &str) -> bool;
 }
 
+/// What every platform file looks like.
+static SHAPE: LazyLock<Shape> =
+    LazyLock::new(|| Shape::new(schema::platform()).expect("the schema made from our own types is valid"));
+
 /// Reads a platform and the definitions it uses.
 ///
 /// # Errors
@@ -88,8 +92,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn platform(&mut self, root: &Node) -> Result<Wanted, Diagnostics> {
-        let shape = Shape::new(schema::platform()).expect("the schema made from our own types is valid");
-        self.found.extend(shape.check(root, "the platform file"));
+        self.found.extend(SHAPE.check(root, "the platform file"));
         let text = |path: &[&str]| {
             root.at(path.iter().copied())
                 .and_then(Node::text)

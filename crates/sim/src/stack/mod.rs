@@ -4,11 +4,12 @@
 //! what a failure left, frees what is stuck, and names every operation after its intent, so that one that
 //! goes on after a crash is found again and not begun a second time.
 
+mod operate;
 mod record;
 mod spec;
 mod timeline;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,16 +17,17 @@ use async_trait::async_trait;
 use landfall_model::StepId;
 use landfall_model::definition::{Existing, StepKind};
 use landfall_model::provider::{
-    Applied, Cause, Change, Failure, Observed, Outcome, Outputs, Owned, Removed, Standing,
+    Applied, Change, Failure, Observed, Outcome, Outputs, Owned, Removed, Standing,
 };
 use landfall_model::work::{StackWork, Step, TAG_COMPONENT, TAG_PLATFORM, TAG_STEP, Work};
 use landfall_runner::{ApplyError, Intent, ObserveError, Progress, Provider};
 use serde_json::{Value, json};
 
+use operate::{LOOK_MS, is_too_early};
 pub(crate) use record::StackRecord;
-use record::{Begun, Operation, Verb};
+use record::{Begun, Verb};
 use spec::Spec;
-use timeline::Event;
+pub(crate) use timeline::Event;
 
 use crate::trouble::Trouble;
 use crate::world::{State, World};
@@ -35,9 +37,8 @@ pub struct SimStacks {
     world: Arc<World>,
 }
 
-/// How often a busy stack is looked at: often at first, because short operations are common. The longest
-/// wait is shorter than for a real account, which must not be asked too often.
-const LOOK_MS: (u64, u64) = (300, 3_000);
+/// How often a stack is made that fails because a role cannot be assumed yet.
+const TRIES: u32 = 4;
 
 /// What a stack's status means for us.
 #[derive(Clone, Copy)]
@@ -74,6 +75,8 @@ struct Shown {
     tags: BTreeMap<String, String>,
     protected: bool,
     spec: Option<Arc<Spec>>,
+    /// Whether its outputs are shown yet.
+    shows_outputs: bool,
     /// What the intent that was asked about began, when it did.
     begun: Option<Verb>,
 }
@@ -84,11 +87,12 @@ impl Shown {
             name: stack.name.clone(),
             region: stack.region.clone(),
             id: stack.id.clone(),
-            status: stack.status(now),
+            status: stack.status,
             touched: stack.touched(),
             tags: stack.tags(now).clone(),
             protected: stack.protected,
             spec: stack.spec(now).cloned(),
+            shows_outputs: stack.outputs_from <= now,
             begun: stack.begun_by(token).map(|operation| operation.verb),
         }
     }
@@ -107,26 +111,34 @@ impl Shown {
         }
     }
 
+    /// Why a stack whose deletion failed must not be cleared away by an apply: it holds data, and whether
+    /// that may go is for `destroy` to ask.
+    fn half_deleted(&self, work: &StackWork) -> Option<String> {
+        let holds_data = self.status == "DELETE_FAILED" && !work.empty.is_empty();
+        holds_data.then(|| {
+            format!(
+                "the deletion of the stack `{}` failed (DELETE_FAILED) and it still holds {}; finish with `landfall destroy`, \
+                 or move the data away and delete the stack",
+                work.name,
+                work.empty.join(", ")
+            )
+        })
+    }
+
     fn outputs(&self, account: &str) -> Outputs {
         self.spec
             .as_ref()
-            .map(|spec| spec.outputs(account, &self.region, &self.name))
+            .filter(|_| self.shows_outputs)
+            .map(|spec| spec.outputs(account, &self.region, &self.name, &self.id))
             .unwrap_or_default()
     }
 
-    fn owned(&self, step: StepId, empty: &[String]) -> Owned {
+    fn owned(&self, step: StepId, platform: &str, empty: &[String]) -> Owned {
         let address = json!({
-                "name": self.name, "region": self.region, "id": self.id, "empty": empty,
-            });
+            "platform": platform, "name": self.name, "region": self.region, "id": self.id, "empty": empty,
+        });
         Owned::new(step, StepKind::Stack, address)
     }
-}
-
-/// How an operation on a stack ended.
-struct Ended {
-    status: &'static str,
-    /// Why it failed, when it did.
-    failure: Option<Failure>,
 }
 
 /// What stands of the one thing of its kind that an account can hold.
@@ -160,14 +172,22 @@ fn work(step: &Step) -> &StackWork {
     }
 }
 
-/// Where something owned is: its name, region and id.
-fn address(owned: &Owned) -> (&str, Option<&str>, &str) {
-    let text = |key: &str| owned.address[key].as_str();
-    (
-        text("name").unwrap_or_default(),
-        text("region"),
-        text("id").unwrap_or_default(),
-    )
+/// How to find a stack again, read from an inventory.
+struct Address<'a> {
+    platform: &'a str,
+    name: &'a str,
+    id: &'a str,
+}
+
+impl<'a> Address<'a> {
+    fn of(owned: &'a Owned) -> Address<'a> {
+        let text = |key: &str| owned.address[key].as_str().unwrap_or_default();
+        Address {
+            platform: text("platform"),
+            name: text("name"),
+            id: text("id"),
+        }
+    }
 }
 
 impl SimStacks {
@@ -186,7 +206,22 @@ impl SimStacks {
     ) -> Result<Option<Shown>, Trouble> {
         self.world
             .call(progress, |state, now| {
-                let stack = state.stack(region, name, now);
+                let stack = state.stack(region, name);
+                Ok(stack.map(|stack| Shown::of(stack, token, now)))
+            })
+            .await
+    }
+
+    /// The stack of this id, unless it is gone.
+    async fn describe_id(
+        &self,
+        id: &str,
+        token: &str,
+        progress: Option<&Progress>,
+    ) -> Result<Option<Shown>, Trouble> {
+        self.world
+            .call(progress, |state, now| {
+                let stack = state.stack_by_id(id).filter(|stack| !stack.is_gone());
                 Ok(stack.map(|stack| Shown::of(stack, token, now)))
             })
             .await
@@ -194,7 +229,10 @@ impl SimStacks {
 
     fn observed(&self, step: &Step, work: &StackWork, stack: &Shown) -> Observed {
         let state = stack.status.to_owned();
-        let standing = match (stack.foreign(&step.facts.name), meaning(stack.status)) {
+        let in_the_way = stack
+            .foreign(&step.facts.name)
+            .or_else(|| stack.half_deleted(work));
+        let standing = match (in_the_way, meaning(stack.status)) {
             (Some(why), _) => Standing::Foreign { why },
             (None, Meaning::Well) => Standing::Present { state },
             (None, Meaning::Busy) => Standing::Busy { state },
@@ -212,7 +250,7 @@ impl SimStacks {
             standing,
             outputs: stack.outputs(&self.world.account()),
             fingerprint: format!("{}@{}@{}", stack.status, self.world.text(stack.touched), stack.id),
-            owned: ours.then(|| stack.owned(step.id.clone(), &work.empty)),
+            owned: ours.then(|| stack.owned(step.id.clone(), &step.facts.name, &work.empty)),
         }
     }
 
@@ -261,209 +299,6 @@ impl SimStacks {
             }),
         })
     }
-
-    /// Waits out, clears away or frees whatever stands in the way of a change. Returns the stack to
-    /// update or to go on with, or none when it is to be created.
-    async fn make_way(
-        &self,
-        step: &Step,
-        work: &StackWork,
-        intent: &Intent,
-        progress: &Progress,
-    ) -> Result<Option<Shown>, ApplyError> {
-        let StackWork { name, region, .. } = work;
-        let mut waited_out = None;
-        loop {
-            let stack = self
-                .describe(region, name, &intent.token, Some(progress))
-                .await
-                .map_err(|trouble| trouble.failing(&format!("looking at the stack `{name}`")))?;
-            let Some(stack) = stack else { return Ok(None) };
-            if let Some(why) = stack.foreign(&step.facts.name) {
-                return Err(Failure::new(why).into());
-            }
-            // Begun before a crash or a lost answer. How it ends is how this step ends.
-            if stack.begun.is_some() {
-                return Ok(Some(stack));
-            }
-            match meaning(stack.status) {
-                Meaning::Well => return Ok(Some(stack)),
-                Meaning::Busy => {
-                    if waited_out != Some(stack.touched) {
-                        progress.say(format!("{}: waiting for that to end", stack.status));
-                    }
-                    waited_out = Some(stack.touched);
-                    self.settled(&stack, work.interface.resources.len(), progress)
-                        .await?;
-                }
-                Meaning::Leftover(_) => {
-                    progress.say(format!("{}: clearing it away", stack.status));
-                    self.delete_and_wait(&stack, "", progress).await?;
-                }
-                Meaning::Stuck(_) => {
-                    progress.say(format!("{}: continuing the rollback", stack.status));
-                    self.free(&stack, progress).await?;
-                }
-            }
-        }
-    }
-
-    /// Continues a failed rollback.
-    async fn free(&self, stack: &Shown, progress: &Progress) -> Result<(), ApplyError> {
-        self.world
-            .call(Some(progress), |state, now| {
-                state.continue_rollback(&stack.id, now)
-            })
-            .await
-            .map_err(|trouble| trouble.failing(&format!("freeing the stack `{}`", stack.name)))?;
-        let ended = self.settled(stack, 0, progress).await?;
-        match (meaning(ended.status), ended.failure) {
-            (Meaning::Stuck(_), Some(failure)) => Err(failure.into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Waits until nothing is in progress any more, and tells what happens meanwhile.
-    async fn settled(&self, stack: &Shown, all: usize, progress: &Progress) -> Result<Ended, ApplyError> {
-        let (mut wait, longest) = LOOK_MS;
-        let mut told = 0;
-        loop {
-            let seen = self
-                .world
-                .call(Some(progress), |state, now| {
-                    let stack = state.stack_by_id(&stack.id);
-                    Ok(stack.map(|stack| (stack.status(now), stack.latest(now))))
-                })
-                .await
-                .map_err(|trouble| trouble.failing(&format!("waiting for the stack `{}`", stack.name)))?;
-            let (status, operation) = seen.expect("the world forgets no stack it has shown");
-            tell(&operation, all, &mut told, progress);
-            if !matches!(meaning(status), Meaning::Busy) {
-                return Ok(Ended {
-                    status,
-                    failure: self.failure(&stack.name, status, &operation.events),
-                });
-            }
-            self.world.sleep(Duration::from_millis(wait)).await;
-            wait = (wait * 3 / 2).min(longest);
-        }
-    }
-
-    /// A failure told by the event that came first: everything after it, the rollback and the cancelled
-    /// neighbours, only follows from it.
-    fn failure(&self, name: &str, status: &str, events: &[Event]) -> Option<Failure> {
-        if matches!(status, "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "DELETE_COMPLETE") {
-            return None;
-        }
-        let first = events.iter().find(|event| event.status.ends_with("_FAILED"));
-        let cause = first.map(|event| Cause {
-            resource: event.resource.clone().unwrap_or_else(|| name.to_owned()),
-            kind: event.kind.clone(),
-            state: event.status.to_owned(),
-            reason: event.reason.clone().unwrap_or_default(),
-            at: self.world.text(event.at),
-        });
-        Some(Failure {
-            summary: format!("the stack `{name}` ended as {status}"),
-            cause,
-            way_out: Some(
-                "run the command again: in a simulated cloud, what failed once is mended".to_owned(),
-            ),
-        })
-    }
-
-    /// Deletes a stack and waits until it is gone.
-    async fn delete_and_wait(
-        &self,
-        stack: &Shown,
-        token: &str,
-        progress: &Progress,
-    ) -> Result<(), ApplyError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            self.world
-                .call(Some(progress), |state, now| {
-                    state.delete_stack(&stack.id, token, now)
-                })
-                .await
-                .map_err(|trouble| trouble.failing(&format!("deleting the stack `{}`", stack.name)))?;
-            match self.settled(stack, 0, progress).await?.failure {
-                None => return Ok(()),
-                // What blocked it may have gone meanwhile.
-                Some(_) if tries < 2 => progress.say("the deletion failed once; trying again"),
-                Some(failure) => return Err(failure.into()),
-            }
-        }
-    }
-
-    async fn protect(&self, stack: &Shown, protect: bool, progress: &Progress) -> Result<(), ApplyError> {
-        let changed = self
-            .world
-            .call(Some(progress), |state, _| {
-                if let Some(stack) = state.stack_by_id(&stack.id) {
-                    stack.protected = protect;
-                }
-                Ok(())
-            })
-            .await;
-        changed.map_err(|trouble| {
-            trouble.failing(&format!(
-                "changing the termination protection of `{}`",
-                stack.name
-            ))
-        })
-    }
-
-    /// Begins what has to be done, under the intent's name.
-    async fn begin(
-        &self,
-        work: &StackWork,
-        goal: &Arc<Spec>,
-        before: Option<&Shown>,
-        intent: &Intent,
-        progress: &Progress,
-    ) -> Result<Begun, ApplyError> {
-        let StackWork { name, region, .. } = work;
-        let token = intent.token.as_str();
-        progress.say("making a change set");
-        let doing = match before {
-            Some(_) => format!("updating the stack `{name}`"),
-            None => format!("creating the stack `{name}`"),
-        };
-        self.world
-            .call(Some(progress), |state, now| match before {
-                Some(stack) => state.update_stack(&stack.id, goal, token, now),
-                None => state.create_stack(region, name, goal, token, now),
-            })
-            .await
-            .map_err(|trouble| trouble.failing(&doing))
-    }
-}
-
-/// Says what has happened since it was last said.
-fn tell(operation: &Operation, all: usize, told: &mut usize, progress: &Progress) {
-    let parts: Vec<&Event> = operation
-        .events
-        .iter()
-        .filter(|event| event.resource.is_some())
-        .collect();
-    let ids: BTreeSet<&Option<String>> = parts.iter().map(|event| &event.resource).collect();
-    let mut done = BTreeSet::new();
-    for (at, event) in parts.iter().enumerate() {
-        if event.status.ends_with("_COMPLETE") {
-            done.insert(&event.resource);
-        }
-        if at >= *told {
-            let id = event.resource.as_deref().unwrap_or_default();
-            progress.count(
-                done.len(),
-                all.max(ids.len()),
-                format!("{} {id} {}", event.kind, event.status),
-            );
-        }
-    }
-    *told = (*told).max(parts.len());
 }
 
 #[async_trait]
@@ -523,12 +358,12 @@ impl Provider for SimStacks {
                 let stands = state
                     .stacks
                     .iter()
-                    .filter(|stack| stack.region == region && !stack.is_gone(now))
+                    .filter(|stack| stack.region == region && !stack.is_gone())
                     .map(|stack| Shown::of(stack, "", now));
                 let ours = stands.filter(|stack| stack.foreign(platform).is_none());
                 let owned = ours.filter_map(|stack| {
                     let step = StepId::new(stack.tags.get(TAG_COMPONENT)?, stack.tags.get(TAG_STEP)?);
-                    Some(stack.owned(step, &[]))
+                    Some(stack.owned(step, platform, &[]))
                 });
                 Ok(owned.collect())
             })
@@ -537,13 +372,12 @@ impl Provider for SimStacks {
     }
 
     async fn stands(&self, owned: &Owned) -> Result<bool, ObserveError> {
-        let (name, region, _) = address(owned);
-        let region = region.map_or_else(|| self.world.region(), str::to_owned);
+        let Address { platform, name, id } = Address::of(owned);
         let stack = self
-            .describe(&region, name, "", None)
+            .describe_id(id, "", None)
             .await
             .map_err(|trouble| trouble.observing(&format!("could not look at the stack `{name}`")))?;
-        Ok(stack.is_some())
+        Ok(stack.is_some_and(|stack| stack.foreign(platform).is_none()))
     }
 
     async fn apply(&self, step: &Step, intent: &Intent, progress: &Progress) -> Result<Applied, ApplyError> {
@@ -564,36 +398,53 @@ impl Provider for SimStacks {
         {
             return adopted(found);
         }
-        let begun = match before.as_ref().and_then(|stack| stack.begun) {
+        let goal = Arc::new(goal);
+        let mut begun = match before.as_ref().and_then(|stack| stack.begun) {
             Some(_) => Begun::Yes,
-            None => {
-                self.begin(work, &Arc::new(goal), before.as_ref(), intent, progress)
-                    .await?
-            }
+            None => self.begin(work, &goal, before.as_ref(), intent, progress).await?,
         };
         let describing = |trouble: Trouble| trouble.failing(&format!("reading the outputs of `{name}`"));
         let gone = || ApplyError::failed(format!("the stack `{name}` is gone right after it was made"));
-        let stack = self
+        let mut stack = self
             .describe(&work.region, name, &intent.token, Some(progress))
             .await
             .map_err(describing)?
             .ok_or_else(gone)?;
-        if begun == Begun::Yes {
+        let mut tries = 1;
+        while begun == Begun::Yes {
             let all = work.interface.resources.len();
-            if let Some(failure) = self.settled(&stack, all, progress).await?.failure {
+            let ended = self.settled(&stack, all, progress).await?;
+            let Some(failure) = ended.failure else { break };
+            if ended.status != "ROLLBACK_COMPLETE" || !is_too_early(&failure) || tries == TRIES {
                 return Err(failure.into());
             }
+            tries += 1;
+            progress.say("a role could not be assumed yet; making the stack once more");
+            self.delete_and_wait(&stack, "", progress).await?;
+            begun = self.begin(work, &goal, None, intent, progress).await?;
+            stack = self
+                .describe(&work.region, name, &intent.token, Some(progress))
+                .await
+                .map_err(describing)?
+                .ok_or_else(gone)?;
         }
         let protection_changes = stack.protected != work.termination_protection;
         if protection_changes {
             self.protect(&stack, work.termination_protection, progress)
                 .await?;
         }
-        let stack = self
-            .describe(&work.region, name, &intent.token, Some(progress))
-            .await
-            .map_err(describing)?
-            .ok_or_else(gone)?;
+        let stack = loop {
+            let stack = self
+                .describe(&work.region, name, &intent.token, Some(progress))
+                .await
+                .map_err(describing)?
+                .ok_or_else(gone)?;
+            if stack.shows_outputs {
+                break stack;
+            }
+            progress.say("complete, but its outputs are not shown yet; looking again");
+            self.world.sleep(Duration::from_millis(LOOK_MS.1)).await;
+        };
         Ok(Applied {
             outcome: match stack.begun {
                 Some(Verb::Create) => Outcome::Created,
@@ -602,7 +453,7 @@ impl Provider for SimStacks {
                 None => Outcome::Unchanged,
             },
             outputs: stack.outputs(&self.world.account()),
-            owned: Some(stack.owned(step.id.clone(), &work.empty)),
+            owned: Some(stack.owned(step.id.clone(), &step.facts.name, &work.empty)),
             notes: Vec::new(),
         })
     }
@@ -613,21 +464,19 @@ impl Provider for SimStacks {
         intent: &Intent,
         progress: &Progress,
     ) -> Result<Removed, ApplyError> {
-        let (name, region, id) = address(owned);
-        let region = region.map_or_else(|| self.world.region(), str::to_owned);
+        let Address { platform, name, id } = Address::of(owned);
         let looking = |trouble: Trouble| trouble.failing(&format!("looking at the stack `{name}`"));
         loop {
+            // By its id: a stack that was made anew under this name is another stack.
             let stack = self
-                .describe(&region, name, &intent.token, Some(progress))
+                .describe_id(id, &intent.token, Some(progress))
                 .await
                 .map_err(looking)?;
             let Some(stack) = stack else { break };
-            if !stack.tags.contains_key(TAG_PLATFORM) {
-                return Err(Failure::new(format!(
-                    "the stack `{name}` no longer carries this platform's tags"
-                ))
-                .way_out("someone took it over or made it anew; delete it by hand if it is to go")
-                .into());
+            if let Some(why) = stack.foreign(platform) {
+                return Err(Failure::new(why)
+                    .way_out("delete it by hand if it is to go")
+                    .into());
             }
             if matches!(meaning(stack.status), Meaning::Busy) {
                 progress.say(format!("{}: waiting for that to end", stack.status));
@@ -645,8 +494,8 @@ impl Provider for SimStacks {
         }
         let kept = self
             .world
-            .call(Some(progress), |state, now| {
-                Ok(state.stack_by_id(id).map(|stack| kept(stack, now)))
+            .call(Some(progress), |state, _| {
+                Ok(state.stack_by_id(id).map(|stack| kept(stack)))
             })
             .await
             .map_err(looking)?;
@@ -661,9 +510,10 @@ impl Provider for SimStacks {
 }
 
 /// What CloudFormation left in place because the template says so.
-fn kept(stack: &StackRecord, now: u64) -> Vec<String> {
+fn kept(stack: &StackRecord) -> Vec<String> {
     stack
-        .left_in_place(now)
+        .left
+        .iter()
         .map(|event| {
             format!(
                 "{} {} is kept by its template ({})",

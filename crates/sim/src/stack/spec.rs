@@ -1,7 +1,9 @@
 //! What a stack is to be: its template with every parameter filled in, what differs from another such
 //! state, and what it gives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use landfall_model::SourceFile;
 use landfall_model::provider::{Change, Effect, Outputs, PropertyChange};
@@ -9,6 +11,8 @@ use landfall_model::template::TemplateInterface;
 use landfall_model::work::{Known, StackWork, Step};
 use landfall_model::yaml;
 use serde_json::Value;
+
+use crate::random::Random;
 
 /// The type of a stack among resources.
 pub(super) const STACK: &str = "AWS::CloudFormation::Stack";
@@ -22,10 +26,18 @@ pub(crate) struct Spec {
     pub(super) interface: TemplateInterface,
     /// Given ones and defaults.
     parameters: BTreeMap<String, String>,
-    /// Resources as the template writes them, by logical id; empty when the template cannot be read.
-    bodies: BTreeMap<String, Value>,
+    written: Arc<Written>,
     /// The host of the identity provider the step is about, when it is about one.
     issuer: Option<String>,
+}
+
+/// A template as it is written; empty when it cannot be read. That is not refused here: it is for others.
+#[derive(Debug, Default, PartialEq)]
+struct Written {
+    /// Resources, by logical id.
+    resources: BTreeMap<String, Value>,
+    /// The values of outputs.
+    outputs: BTreeMap<String, Value>,
 }
 
 /// What has to be done to resources to come from one state to another, by logical id.
@@ -75,7 +87,7 @@ impl Spec {
             tags: step.tags(),
             interface: work.interface.clone(),
             parameters,
-            bodies: bodies(&work.template),
+            written: Written::of(&work.template),
             issuer,
         })
     }
@@ -89,9 +101,9 @@ impl Spec {
                 differences.added.insert(id.clone());
                 continue;
             };
-            let body = self.bodies.get(id);
+            let body = self.written.resources.get(id);
             let differs = match body {
-                Some(_) => body != before.bodies.get(id),
+                Some(_) => body != before.written.resources.get(id),
                 None => resource != old,
             };
             let takes = |name: &String| body.is_some_and(|body| mentions(body, name));
@@ -208,7 +220,8 @@ impl Spec {
         let empty = serde_json::Map::new();
         let of = |spec: &Spec| {
             let body = spec
-                .bodies
+                .written
+                .resources
                 .get(id)
                 .and_then(|body| body["Properties"].as_object());
             body.unwrap_or(&empty).clone()
@@ -243,14 +256,17 @@ impl Spec {
     }
 
     /// What the stack gives: made up, but the same every time, and of the right shape.
-    pub(super) fn outputs(&self, account: &str, region: &str, stack: &str) -> Outputs {
+    pub(super) fn outputs(&self, account: &str, region: &str, stack: &str, stack_id: &str) -> Outputs {
         self.interface
             .outputs
             .iter()
             .map(|name| {
                 let value = match name.strip_suffix("Arn") {
-                    Some(what) => self.arn(what, account, region, stack),
-                    None => self.given_name(name).unwrap_or_else(|| format!("{stack}-{name}")),
+                    Some(what) => self.arn(what, account, region, stack, stack_id),
+                    None => self
+                        .referred(name, stack, stack_id)
+                        .or_else(|| self.given_name(name))
+                        .unwrap_or_else(|| format!("{stack}-{name}")),
                 };
                 (name.clone(), value.into())
             })
@@ -264,7 +280,7 @@ impl Spec {
     }
 
     /// The ARN of the resource that an output such as `RoleArn` most likely means.
-    fn arn(&self, what: &str, account: &str, region: &str, stack: &str) -> String {
+    fn arn(&self, what: &str, account: &str, region: &str, stack: &str, stack_id: &str) -> String {
         let resources = &self.interface.resources;
         let found = resources
             .iter()
@@ -274,7 +290,7 @@ impl Spec {
         let Some((id, resource)) = found else {
             return format!("arn:aws:cloudformation:{region}:{account}:output/{stack}/{what}");
         };
-        let name = self.physical(stack, id);
+        let (name, _) = self.physical(stack, stack_id, id);
         match resource.kind.as_str() {
             "AWS::S3::Bucket" => format!("arn:aws:s3:::{name}"),
             "AWS::IAM::Role" => format!("arn:aws:iam::{account}:role/{name}"),
@@ -293,16 +309,92 @@ impl Spec {
         }
     }
 
-    /// The physical name of a resource: the one a parameter gives it, or one made of the stack's.
-    pub(super) fn physical(&self, stack: &str, id: &str) -> String {
-        let noun = self
-            .interface
-            .resources
-            .get(id)
-            .and_then(|resource| resource.kind.rsplit("::").next());
-        let given = noun.and_then(|noun| self.given_name(&format!("{noun}Name")));
-        given.unwrap_or_else(|| format!("{stack}-{id}"))
+    /// The physical name of a resource, and whether it was asked for: the one a parameter or the template
+    /// gives it, or one made of the stack's, or an id where AWS gives ids.
+    pub(super) fn physical(&self, stack: &str, stack_id: &str, id: &str) -> (String, bool) {
+        let kind = self.kind(id);
+        if let Some(prefix) = id_prefix(kind) {
+            let digits = Random::of(0, &[stack_id, id]).hex(17);
+            return (format!("{prefix}-{digits}"), false);
+        }
+        let noun = kind.rsplit("::").next().unwrap_or_default();
+        let given = self
+            .given_name(&format!("{noun}Name"))
+            .or_else(|| self.property(id, &format!("{noun}Name")))
+            .or_else(|| self.property(id, "Name"));
+        match given {
+            Some(name) => (name, true),
+            None => (format!("{stack}-{id}"), false),
+        }
     }
+
+    /// The type of a resource.
+    pub(crate) fn kind(&self, id: &str) -> &str {
+        let resource = self.interface.resources.get(id);
+        resource.map_or("", |resource| resource.kind.as_str())
+    }
+
+    /// A property of a resource, by its path with dots, as text: when it is plain, a parameter's, or made of
+    /// such.
+    pub(crate) fn property(&self, id: &str, name: &str) -> Option<String> {
+        let mut value = &self.written.resources.get(id)?["Properties"];
+        for part in name.split('.') {
+            value = &value[part];
+        }
+        let text = match value {
+            Value::Object(map) if map.len() == 1 => match map.iter().next()? {
+                (key, Value::String(target)) if key == "Ref" => self.parameters.get(target)?.clone(),
+                (key, Value::String(text)) if key == "Fn::Sub" => {
+                    self.parameters.iter().fold(text.clone(), |text, (name, value)| {
+                        text.replace(&format!("${{{name}}}"), value)
+                    })
+                }
+                _ => return None,
+            },
+            Value::String(text) => text.clone(),
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            _ => return None,
+        };
+        (!text.is_empty() && !text.contains("${")).then_some(text)
+    }
+
+    /// Its parameters' values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &String> {
+        self.parameters.values()
+    }
+
+    /// What an output refers to, when the template says so plainly: a resource or a parameter.
+    fn referred(&self, output: &str, stack: &str, stack_id: &str) -> Option<String> {
+        let value = self.written.outputs.get(output)?;
+        let map = value.as_object().filter(|map| map.len() == 1)?;
+        let (key, target) = map.iter().next()?;
+        let id = match (key.as_str(), target) {
+            ("Ref", Value::String(id)) => id,
+            _ => return None,
+        };
+        if let Some(value) = self.parameters.get(id) {
+            return Some(value.clone());
+        }
+        self.interface
+            .resources
+            .contains_key(id)
+            .then(|| self.physical(stack, stack_id, id).0)
+    }
+}
+
+/// Whether AWS gives resources of this type an id of its own, and how it begins.
+fn id_prefix(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "AWS::EC2::VPC" => "vpc",
+        "AWS::EC2::Subnet" => "subnet",
+        "AWS::EC2::SecurityGroup" => "sg",
+        "AWS::EC2::InternetGateway" => "igw",
+        "AWS::EC2::NatGateway" => "nat",
+        "AWS::EC2::RouteTable" => "rtb",
+        "AWS::EC2::VPCEndpoint" => "vpce",
+        "AWS::EC2::Volume" => "vol",
+        _ => return None,
+    })
 }
 
 /// The host and path of an identity provider's URL.
@@ -310,17 +402,40 @@ pub(super) fn host(url: &str) -> &str {
     url.trim_start_matches("https://").trim_end_matches('/')
 }
 
-/// Resources as the template writes them. One that cannot be read is not refused: that is for others.
-fn bodies(template: &str) -> BTreeMap<String, Value> {
-    let Ok(root) = yaml::parse(&SourceFile::new("template", template)) else {
-        return BTreeMap::new();
-    };
-    let resources = root.get("Resources").map(yaml::Node::entries);
-    resources
-        .unwrap_or_default()
-        .iter()
-        .map(|entry| (entry.key.clone(), entry.node.value()))
-        .collect()
+impl Written {
+    /// Reads a template, unless that was done a moment ago: the same few are looked at over and over.
+    fn of(template: &str) -> Arc<Written> {
+        thread_local! {
+            static READ: RefCell<HashMap<String, Arc<Written>>> = RefCell::default();
+        }
+        const MOST: usize = 256;
+        READ.with_borrow_mut(|read| {
+            if let Some(written) = read.get(template) {
+                return written.clone();
+            }
+            if read.len() >= MOST {
+                read.clear();
+            }
+            let written = Arc::new(Written::read(template));
+            read.insert(template.to_owned(), written.clone());
+            written
+        })
+    }
+
+    fn read(template: &str) -> Written {
+        let Ok(root) = yaml::parse(&SourceFile::new("template", template)) else {
+            return Written::default();
+        };
+        let entries = |name: &str| root.get(name).map(yaml::Node::entries).unwrap_or_default().iter();
+        Written {
+            resources: entries("Resources")
+                .map(|entry| (entry.key.clone(), entry.node.value()))
+                .collect(),
+            outputs: entries("Outputs")
+                .filter_map(|entry| Some((entry.key.clone(), entry.node.get("Value")?.value())))
+                .collect(),
+        }
+    }
 }
 
 /// Whether a part of a template takes the value of a parameter.

@@ -33,6 +33,10 @@ pub(super) struct Part {
     pub(super) kept: bool,
     /// Whether it is new, or changed in place.
     pub(super) new: bool,
+    /// Whether its name was asked for, so that it can be taken already.
+    pub(super) named: bool,
+    /// How much longer than planned its removal has been tried already.
+    pub(super) held_ms: u64,
 }
 
 /// A resource that fails, and what is said about it.
@@ -49,6 +53,8 @@ pub(super) struct Mishaps {
     pub(super) failing: Option<Failing>,
     /// Why rolling back fails, too.
     pub(super) rollback: Option<String>,
+    /// Resources that cannot be removed.
+    pub(super) removals: Vec<Failing>,
 }
 
 /// The events of an operation on one stack, as they are put together.
@@ -87,17 +93,19 @@ impl Timeline {
             )),
         );
         let begun = made.begun(parts);
-        let stuck = mishaps.rollback.as_ref().map(|reason| Failing {
+        let mut stuck = mishaps.removals.clone();
+        stuck.extend(mishaps.rollback.as_ref().map(|reason| Failing {
             id: failing.id.clone(),
             reason: reason.clone(),
-        });
-        let until = self.remove(&begun, made.until + self.pause_ms, stuck.as_ref());
-        let status = if stuck.is_some() {
-            "ROLLBACK_FAILED"
-        } else {
+        }));
+        let until = self.remove(&begun, made.until + self.pause_ms, &stuck);
+        let status = if stuck.is_empty() {
             "ROLLBACK_COMPLETE"
+        } else {
+            "ROLLBACK_FAILED"
         };
-        self.own(until + self.pause_ms, status, mishaps.rollback.clone());
+        let reason = stuck.last().map(|stuck| stuck.reason.clone());
+        self.own(until + self.pause_ms, status, reason);
         self.ended()
     }
 
@@ -114,7 +122,7 @@ impl Timeline {
         let Some(failing) = mishaps.failing.as_ref() else {
             let at = made.until + self.pause_ms;
             self.own(at, "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", None);
-            let until = self.remove(unwanted, at, None);
+            let until = self.remove(unwanted, at, &[]);
             self.own(until + self.pause_ms, "UPDATE_COMPLETE", None);
             return self.ended();
         };
@@ -147,19 +155,21 @@ impl Timeline {
     }
 
     /// Removes every part.
-    pub(super) fn delete(mut self, parts: &[Part], from: u64, failing: Option<&Failing>) -> Vec<Event> {
+    pub(super) fn delete(mut self, parts: &[Part], from: u64, failing: &[Failing]) -> Vec<Event> {
         self.own(from, "DELETE_IN_PROGRESS", Some("User Initiated".to_owned()));
         let until = self.remove(parts, from + self.pause_ms, failing) + self.pause_ms;
-        match failing {
-            None => self.own(until, "DELETE_COMPLETE", None),
-            Some(failing) => self.own(
+        let names: Vec<&str> = failing.iter().map(|failing| failing.id.as_str()).collect();
+        if failing.is_empty() {
+            self.own(until, "DELETE_COMPLETE", None);
+        } else {
+            self.own(
                 until,
                 "DELETE_FAILED",
                 Some(format!(
                     "The following resource(s) failed to delete: [{}].",
-                    failing.id
+                    names.join(", ")
                 )),
-            ),
+            );
         }
         self.ended()
     }
@@ -228,26 +238,27 @@ impl Timeline {
             return self.ended();
         }
         self.own(until, "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", None);
-        let until = self.remove(new, until, None);
+        let until = self.remove(new, until, &[]);
         self.own(until + self.pause_ms, "UPDATE_ROLLBACK_COMPLETE", None);
         self.ended()
     }
 
     /// Removes parts, each once all that needs it is gone. One that fails keeps what it needs in place.
     /// Kept parts are skipped. Returns when the last is done.
-    fn remove(&mut self, parts: &[Part], from: u64, failing: Option<&Failing>) -> u64 {
+    fn remove(&mut self, parts: &[Part], from: u64, failing: &[Failing]) -> u64 {
         let users = |part: &Part| {
             let users = parts.iter().filter(|other| other.after.contains(&part.id));
             users.map(|other| other.id.clone()).collect()
         };
         let takes = |part: &Part| if part.kept { 0 } else { part.removing_ms };
         let times = place(parts, from, takes, users);
-        let blocked = failing
-            .map(|failing| needed(parts, &failing.id))
-            .unwrap_or_default();
+        let blocked: BTreeSet<&str> = failing
+            .iter()
+            .flat_map(|failing| needed(parts, &failing.id))
+            .collect();
         let mut until = from;
         for (part, (start, end)) in parts.iter().zip(times) {
-            match failing.filter(|failing| failing.id == part.id) {
+            match failing.iter().find(|failing| failing.id == part.id) {
                 Some(failing) => {
                     self.of(part, start, "DELETE_IN_PROGRESS", None);
                     self.of(part, end, "DELETE_FAILED", Some(failing.reason.clone()));
@@ -401,6 +412,8 @@ mod tests {
             removing_ms: seconds * 500,
             kept: false,
             new: true,
+            named: false,
+            held_ms: 0,
         }
     }
 
@@ -423,7 +436,7 @@ mod tests {
                 id: id.to_owned(),
                 reason: "it is not to be".to_owned(),
             }),
-            rollback: None,
+            ..Mishaps::default()
         }
     }
 
@@ -568,8 +581,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_removed_keeps_what_it_needs() {
-        let policy = fails("Policy").failing;
-        insta::assert_snapshot!(told(&timeline().delete(&parts(), 0, policy.as_ref())), @"
+        let policy: Vec<Failing> = fails("Policy").failing.into_iter().collect();
+        insta::assert_snapshot!(told(&timeline().delete(&parts(), 0, &policy)), @"
          0.0 stack DELETE_IN_PROGRESS: User Initiated
          1.0 Policy DELETE_IN_PROGRESS
          1.0 Role DELETE_IN_PROGRESS

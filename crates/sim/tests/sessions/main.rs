@@ -3,7 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod chance;
+mod clusters;
+mod controllers;
 mod crashes;
+mod mishaps;
+mod pace;
+mod refusals;
 mod runs;
 mod stacks;
 mod stage;
+mod sweeping;
+mod town;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use landfall_engine::{DefinitionFolder, Library, Seen, plan_apply, plan_destroy};
+use landfall_model::definition::StepKind;
 use landfall_model::id::{PlanId, RunId};
 use landfall_model::journal::{Entry, Record};
 use landfall_model::plan::{Action, Plan};
@@ -16,9 +17,10 @@ use landfall_model::wanted::Wanted;
 use landfall_model::yaml::{self, Node};
 use landfall_model::{Diagnostics, SourceFile, StepId};
 use landfall_runner::{
-    Clock, Ended, Event, Execution, Journal, JournalError, Look, Providers, Remembered, Watcher, look, resume,
+    Clock, Ended, Event, Execution, Journal, JournalError, Look, Providers, Remembered, Sweeper as _,
+    Watcher, look, resume,
 };
-use landfall_sim::{Fault, VirtualClock, World, WorldConfig};
+use landfall_sim::{Fault, SimSweeper, VirtualClock, World, WorldConfig};
 use tokio::sync::{Notify, watch};
 
 pub(crate) const ACCOUNT: &str = "111122223333";
@@ -300,9 +302,16 @@ impl Stage {
         .unwrap()
     }
 
-    /// Plans to remove everything.
+    /// Plans to remove everything; what controllers left, too, where there are networks or clusters.
     pub(crate) async fn plan_destroy(&self) -> Plan {
-        let seen = self.look().await;
+        let mut seen = self.look().await;
+        let sweeper = SimSweeper::new(self.world.clone());
+        if let Ok(marks) = sweeper.marks(&self.wanted.facts.name, &seen.owned).await
+            && !marks.landmarks.is_empty()
+        {
+            seen.found = sweeper.search(&marks).await.unwrap();
+            seen.marks = Some(marks);
+        }
         plan_destroy(
             self.wanted.clone(),
             &seen,
@@ -401,6 +410,14 @@ impl Stage {
             Attempt::Ended(ended) => (ended, told),
             Attempt::Crashed => unreachable!("no crash was asked for"),
         }
+    }
+
+    /// What the world says a step of objects owns.
+    pub(crate) async fn world_owned(&self, step: &str) -> Owned {
+        let provider = self.providers.of(StepKind::Objects);
+        let all = provider.owned(&self.wanted.facts.name).await.unwrap();
+        let found = all.into_iter().find(|owned| owned.step.as_str() == step);
+        found.expect("the step owns objects")
     }
 
     pub(crate) async fn wait(&self, time: Duration) {
@@ -642,6 +659,13 @@ fn paragraph(entry: &Entry) -> String {
             text
         }
         Entry::StepSkipped { step, because } => format!("{step} is skipped because of {because}"),
+        Entry::Sweeping { step, leftover } => format!(
+            "{step} sweeps {} {} ({})",
+            leftover.kind, leftover.id, leftover.because
+        ),
+        Entry::SweptAway { step, leftover } => {
+            format!("{step} has swept {} {}", leftover.kind, leftover.id)
+        }
         Entry::Paused { reason } => format!("paused: {reason}"),
         Entry::Interrupted => "interrupted".to_owned(),
         Entry::RunFinished { succeeded } => {

@@ -1,0 +1,59 @@
+//! What is still to happen, in the order of time. Nothing runs in the background: whoever asks the world
+//! something first lets everything happen that was due until then.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::fault::Fault;
+use crate::thing::ThingId;
+use crate::world::State;
+
+/// Something that is due at some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Due {
+    /// The next event of a stack, by its place among all stacks.
+    Stack(usize),
+    /// A thing that was going is gone.
+    Thing(ThingId),
+    /// The controllers of a cluster look at it.
+    Reconcile(u64),
+    /// Somebody, or something, interferes.
+    Interference,
+}
+
+/// What is due, earliest first; at one moment in the order it was scheduled.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    due: BinaryHeap<Reverse<(u64, u64, Due)>>,
+    count: u64,
+}
+
+impl State {
+    pub(crate) fn schedule(&mut self, at: u64, due: Due) {
+        self.queue.count += 1;
+        self.queue.due.push(Reverse((at, self.queue.count, due)));
+    }
+
+    /// Lets everything happen that is due until `now`.
+    pub(crate) fn advance(&mut self, now: u64) {
+        while let Some(Reverse((at, _, due))) = self.queue.due.peek().copied() {
+            if at > now {
+                return;
+            }
+            self.queue.due.pop();
+            match due {
+                Due::Stack(place) => self.stack_is_due(place, at),
+                Due::Thing(id) => self.thing_is_due(id, at),
+                Due::Reconcile(cluster) => self.reconcile(cluster, at),
+                Due::Interference => self.interfere(at),
+            }
+        }
+    }
+
+    /// Lets the faults that have their own time come when it comes.
+    pub(crate) fn schedule_fault(&mut self, fault: &Fault, now: u64) {
+        if let Some(at) = fault.comes_at() {
+            self.schedule(at.max(now), Due::Interference);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The lease: a document that says who holds the platform, and a promise to renew it.
+//!
+//! It keeps people from waiting for the dead and from disturbing the living. What keeps records from being
+//! spoilt is not the lease but the numbered journal; see [`crate::fence`].
+
+use std::time::Duration;
+
+use landfall_runner::Place;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::files::{parse, pretty};
+use crate::holder::Holder;
+
+/// How long a lease lasts after it was renewed.
+pub const LEASE: Duration = Duration::from_secs(30);
+/// How often it is renewed.
+pub const RENEW: Duration = Duration::from_secs(10);
+/// How much longer than the lease a newcomer watches: a renewal may be under way.
+pub const MARGIN: Duration = Duration::from_secs(5);
+/// How often a newcomer looks meanwhile.
+pub const LOOK: Duration = Duration::from_secs(1);
+
+pub(crate) const NAME: &str = "lease.json";
+
+/// What `lease.json` holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Lease {
+    /// Grows by one each time the platform is taken.
+    pub(crate) epoch: u64,
+    /// Whose take this is.
+    pub(crate) nonce: String,
+    /// Which take's records were last copied, from here or to here: what still stands at that was not gone on
+    /// with, and may be replaced by what followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) copied: Option<Take>,
+    #[serde(flatten)]
+    pub(crate) standing: Standing,
+}
+
+/// One take among all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Take {
+    pub(crate) epoch: u64,
+    pub(crate) nonce: String,
+}
+
+/// How a lease stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "is")]
+pub(crate) enum Standing {
+    /// Somebody holds the platform.
+    Held {
+        holder: Holder,
+        /// Since when, by the holder's clock. For people: clocks are never compared.
+        since: String,
+        lease_ms: u64,
+        /// Counts renewals, so that every one changes the document.
+        renewals: u64,
+    },
+    /// The holder let go: it writes nothing any more.
+    Released { by: Holder, at: String },
+    /// Records are being copied here; until that is done they are not whole.
+    HalfCopied { from: String },
+}
+
+impl Lease {
+    pub(crate) fn whose(&self) -> Take {
+        Take {
+            epoch: self.epoch,
+            nonce: self.nonce.clone(),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        pretty(self)
+    }
+
+    /// Who holds it, for people.
+    pub(crate) fn told(&self) -> String {
+        match &self.standing {
+            Standing::Held { holder, since, .. } => format!("{holder}, since {since}"),
+            Standing::Released { by, at } => format!("{by}, until {at}"),
+            Standing::HalfCopied { from } => format!("a copy from {from}"),
+        }
+    }
+}
+
+/// A lease as it was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) lease: Lease,
+    pub(crate) version: String,
+}
+
+pub(crate) async fn read(place: &dyn Place) -> Result<Option<Seen>, Error> {
+    let Some(kept) = place.read(NAME).await? else {
+        return Ok(None);
+    };
+    let path = crate::read::path(place, NAME);
+    Ok(Some(Seen {
+        lease: parse(&path, &kept.bytes)?,
+        version: kept.version,
+    }))
+}
