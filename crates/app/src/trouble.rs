@@ -112,6 +112,19 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(error) = found::<landfall_store::Error>(error) {
         return error.way_out().map(str::to_owned);
     }
+    let fenced = |error: &landfall_session::Error| {
+        matches!(
+            error,
+            landfall_session::Error::Stop(landfall_runner::Stop::Journal(
+                landfall_runner::JournalError::Fenced { .. }
+            ))
+        )
+    };
+    if error.downcast_ref().is_some_and(fenced) {
+        return Some(
+            "nothing more was done here; `landfall status` shows what the other one does".to_owned(),
+        );
+    }
     let observing = found::<ObserveError>(error).and_then(|error| error.way_out.clone());
     observing.or_else(|| {
         error

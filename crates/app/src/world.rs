@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use landfall_aws::{Account, Leftovers, Secrets, Stacks};
+use landfall_aws::{Account, Leftovers, S3Place, Secrets, Stacks};
 use landfall_local::Files;
 use landfall_model::definition::StepKind;
 use landfall_model::plan::{Plan, PlannedStep};
@@ -11,7 +11,7 @@ use landfall_model::wanted::{Facts, Wanted};
 use landfall_runner::{Clock, Provider, Providers, Sweeper, SystemClock, WhoAmI};
 use landfall_session::Session;
 use landfall_sim::{SimAccount, SimObjects, SimSecrets, SimStacks, SimSweeper};
-use landfall_store::Store;
+use landfall_store::{Store, Taker, Waiting};
 use landfall_web::Checks;
 
 use crate::files::Loaded;
@@ -31,12 +31,13 @@ pub(crate) fn records(facts: &Facts, folder: &Path) -> PathBuf {
         .join(format!("{name}.{account}.{region}"))
 }
 
-/// A session in the AWS account the platform declares. Credentials of any other are refused.
-pub(crate) async fn aws(loaded: &Loaded) -> anyhow::Result<Session> {
+/// A session in the AWS account the platform declares, and where its records are. Credentials of any other
+/// account are refused.
+pub(crate) async fn aws(loaded: &Loaded) -> anyhow::Result<(Session, Records)> {
     carried_out(&loaded.wanted)?;
     let facts = &loaded.wanted.facts;
     let account = Account::connect(&facts.account, &facts.region).await?;
-    Ok(session(
+    let mut session = session(
         loaded,
         Arc::new(SystemClock),
         Parts {
@@ -44,10 +45,80 @@ pub(crate) async fn aws(loaded: &Loaded) -> anyhow::Result<Session> {
             objects: None,
             secrets: Arc::new(Secrets::new(account.clone())),
             sweeper: Arc::new(Leftovers::new(account.clone())),
-            who: account,
+            who: account.clone(),
         },
-    ))
+    );
+    let bucket = loaded.wanted.records_bucket.as_ref().map(|bucket| {
+        let prefix = format!("landfall/{}.{}.{}", facts.name, facts.account, facts.region);
+        Arc::new(S3Place::new(account, bucket, &prefix, &facts.region))
+    });
+    let records = Records {
+        beside: session.store.clone(),
+        bucket,
+    };
+    session.store = records.now().await?;
+    Ok((session, records))
 }
+
+/// Where a platform's records can be: beside its file, and in the bucket its file names.
+pub(crate) struct Records {
+    beside: Store,
+    bucket: Option<Arc<S3Place>>,
+}
+
+impl Records {
+    /// The records in the bucket, when it is there.
+    async fn in_bucket(&self) -> anyhow::Result<Option<Store>> {
+        match &self.bucket {
+            Some(bucket) if bucket.exists().await? => Ok(Some(Store::over(bucket.clone()))),
+            _ => Ok(None),
+        }
+    }
+
+    /// Where they are now: in the bucket, unless that is not there or nothing was moved into it yet.
+    async fn now(&self) -> anyhow::Result<Store> {
+        Ok(match self.in_bucket().await? {
+            Some(bucket) if !self.only_beside(&bucket).await? => bucket,
+            _ => self.beside.clone(),
+        })
+    }
+
+    async fn only_beside(&self, bucket: &Store) -> anyhow::Result<bool> {
+        Ok(bucket.last_run().await?.is_none() && self.beside.last_run().await?.is_some())
+    }
+
+    /// Moves them into the bucket, once it is there and has none yet. Returns where they are from now on.
+    pub(crate) async fn into_bucket(&self, taker: &Taker, tell: Tell<'_>) -> anyhow::Result<Option<Store>> {
+        match self.in_bucket().await? {
+            Some(bucket) if self.only_beside(&bucket).await? => {
+                self.beside.copy_to(&bucket, taker, tell).await?;
+                Ok(Some(bucket))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Moves them back into the bucket, when it did not go after all.
+    pub(crate) async fn back_into_bucket(&self, taker: &Taker, tell: Tell<'_>) -> anyhow::Result<()> {
+        if let Some(bucket) = self.in_bucket().await? {
+            self.beside.copy_to(&bucket, taker, tell).await?;
+        }
+        Ok(())
+    }
+
+    /// Moves them out of the bucket, which may be about to go. Returns where they are from now on.
+    pub(crate) async fn out_of_bucket(&self, taker: &Taker, tell: Tell<'_>) -> anyhow::Result<Store> {
+        if let Some(bucket) = self.in_bucket().await?
+            && bucket.last_run().await?.is_some()
+        {
+            bucket.copy_to(&self.beside, taker, tell).await?;
+        }
+        Ok(self.beside.clone())
+    }
+}
+
+/// Hears of waiting for somebody who holds the platform.
+pub(crate) type Tell<'a> = &'a (dyn Fn(&Waiting) + Send + Sync);
 
 /// Refuses what only the simulated cloud can carry out so far.
 fn carried_out(wanted: &Wanted) -> anyhow::Result<()> {

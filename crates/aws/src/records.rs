@@ -40,6 +40,19 @@ impl S3Place {
         }
     }
 
+    /// Whether the bucket is there.
+    ///
+    /// # Errors
+    /// It cannot be asked, or belongs to somebody else.
+    pub async fn exists(&self) -> Result<bool, PlaceError> {
+        let query = "?list-type=2&max-keys=1";
+        match patiently(None, || self.send("GET", query, Vec::new(), b"")).await {
+            Ok(_) => Ok(true),
+            Err(Trouble::NotFound(_)) => Ok(false),
+            Err(trouble) => Err(self.failed("look into", "")(trouble)),
+        }
+    }
+
     fn what(&self, name: &str) -> String {
         format!("{}/{name}", self.name())
     }

@@ -110,9 +110,12 @@ impl Trouble {
             Trouble::Unreachable(_) => Some("check the network, the region and AWS_ENDPOINT_URL"),
             _ => None,
         };
-        let mut error = ObserveError::new(doing, self);
-        error.way_out = way_out.map(str::to_owned);
-        error
+        let expired = matches!(self, Trouble::Expired(_));
+        ObserveError {
+            way_out: way_out.map(str::to_owned),
+            expired,
+            ..ObserveError::new(doing, self)
+        }
     }
 }
 

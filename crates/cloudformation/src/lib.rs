@@ -1,6 +1,10 @@
-//! What CloudFormation's texts mean: what a template promises. Knows no network; used by whoever talks to the
-//! real CloudFormation, and by whoever plays it.
+//! What CloudFormation's texts mean: what a template promises, why an operation failed, and what to do about it.
+//! Knows no network; used by whoever talks to the real CloudFormation, and by whoever plays it.
 
+mod advice;
+mod failure;
 mod template;
 
+pub use advice::way_out;
+pub use failure::{after_rollback, failure};
 pub use template::{INLINE_LIMIT, read_template};

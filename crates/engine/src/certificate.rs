@@ -29,6 +29,7 @@ pub fn certify(facts: &Facts, runs: &[TeardownRun<'_>], after: &Seen, at: String
     let mut removed = BTreeMap::new();
     let mut swept: BTreeSet<Found> = BTreeSet::new();
     let mut retained: BTreeSet<RetainedThing> = BTreeSet::new();
+    let mut remarks = Vec::new();
     for run in runs {
         for record in run.records {
             match &record.entry {
@@ -48,10 +49,7 @@ pub fn certify(facts: &Facts, runs: &[TeardownRun<'_>], after: &Seen, at: String
                             .unwrap_or_default(),
                     };
                     removed.insert(step.clone(), thing);
-                    retained.extend(notes.iter().map(|note| RetainedThing {
-                        what: note.clone(),
-                        why: format!("said when {step} was removed"),
-                    }));
+                    remarks.extend(notes.iter().map(|note| format!("{step}: {note}")));
                 }
                 Entry::Sweeping { leftover, .. } | Entry::SweptAway { leftover, .. } => {
                     swept.insert(leftover.clone());
@@ -107,6 +105,7 @@ pub fn certify(facts: &Facts, runs: &[TeardownRun<'_>], after: &Seen, at: String
         removed: removed.into_values().collect(),
         swept: swept.into_iter().collect(),
         retained: retained.into_iter().collect(),
+        remarks,
         searched: after.marks.clone(),
         found,
         standing,

@@ -9,13 +9,18 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use landfall_model::StepId;
 use landfall_model::definition::StepKind;
 use landfall_model::id::PlanId;
-use landfall_model::leftover::{LandmarkKind, Marks};
+use landfall_model::leftover::{Landmark, LandmarkKind, Marks};
 use landfall_model::plan::{Action, FORMAT, Plan, PlannedStep, Purpose};
 use landfall_model::planted;
 use landfall_model::provider::{Outputs, Owned};
 use landfall_model::wanted::Wanted;
 
 use crate::planner::{Seen, in_order};
+
+/// The step that sweeps what would block a network, before the network goes.
+pub const SWEEP_IN_NETWORKS: &str = "leftovers:in-networks";
+/// The step that sweeps everything, at the end.
+pub const SWEEP_ALL: &str = "leftovers";
 
 /// Plans how to remove everything the platform owns, `retained` things only when asked, and every leftover
 /// that carries its marks, when those were asked for.
@@ -42,6 +47,13 @@ pub fn plan_destroy(wanted: Wanted, seen: &Seen, retained_too: bool, id: PlanId,
         .collect();
     let marks = seen.marks.clone().map(|marks| without_what_stays(marks, &steps));
     let marks = marks.as_ref();
+    let clusters: Vec<&str> = of_kind(marks, LandmarkKind::Cluster)
+        .map(|cluster| cluster.id.as_str())
+        .collect();
+    for owned in steps.iter_mut().filter_map(|step| step.owned.as_mut()) {
+        let cluster = owned.address.get("cluster").and_then(serde_json::Value::as_str);
+        owned.goes_along = cluster.is_some_and(|cluster| clusters.contains(&cluster));
+    }
     let mut order = Order::of(&steps);
     controllers_last(&owned, &mut order);
     retained_last(&seen.owned, &mut order);
@@ -59,9 +71,7 @@ pub fn plan_destroy(wanted: Wanted, seen: &Seen, retained_too: bool, id: PlanId,
             .into_iter()
             .collect();
     }
-    if !planted!(NothingQuiesced) {
-        quiesce(&mut steps, marks);
-    }
+    quiesce(&mut steps, marks);
     if let Some(marks) = marks {
         sweep(&mut steps, marks);
     }
@@ -117,6 +127,11 @@ fn step(
         owned,
         estimate: None,
     }
+}
+
+fn of_kind(marks: Option<&Marks>, kind: LandmarkKind) -> impl Iterator<Item = &Landmark> {
+    let landmarks = marks.into_iter().flat_map(|marks| &marks.landmarks);
+    landmarks.filter(move |landmark| landmark.kind == kind)
 }
 
 /// Nothing is swept in a network that stays: what stands in it belongs to what is retained there.
@@ -207,7 +222,12 @@ fn controllers_last(owned: &[Owned], order: &mut Order) {
         return;
     }
     for controller in owned.iter().filter(|one| !one.controls.is_empty()) {
-        let cares_for = |one: &&Owned| one.holds.iter().any(|kind| controller.controls.contains(kind));
+        let cares_for = |one: &&Owned| {
+            let kinds = &controller.controls;
+            one.holds
+                .iter()
+                .any(|kind| kind == Owned::ANYTHING || kinds.contains(kind))
+        };
         for holder in owned.iter().filter(cares_for) {
             order.add(&controller.step, &holder.step);
         }
@@ -225,13 +245,7 @@ fn retained_last(owned: &[Owned], order: &mut Order) {
 
 /// The machines that controllers run on go after all objects, the cluster after its machines.
 fn machines_last(owned: &[Owned], marks: &Marks, order: &mut Order) {
-    let of = |kind: LandmarkKind| {
-        marks
-            .landmarks
-            .iter()
-            .filter(move |landmark| landmark.kind == kind)
-            .map(|landmark| &landmark.step)
-    };
+    let of = |kind: LandmarkKind| of_kind(Some(marks), kind).map(|landmark| &landmark.step);
     let objects = || owned.iter().filter(|one| one.kind == StepKind::Objects);
     for place in of(LandmarkKind::Nodes).chain(of(LandmarkKind::Cluster)) {
         for one in objects() {
@@ -306,7 +320,7 @@ fn sweep(steps: &mut Vec<PlannedStep>, marks: &Marks) {
         .map(|step| step.id.clone())
         .collect();
     if !networks.is_empty() {
-        let first = StepId::phase("leftovers:in-networks");
+        let first = StepId::phase(SWEEP_IN_NETWORKS);
         let mut after = BTreeSet::new();
         for network in steps.iter_mut().filter(|step| networks.contains(&step.id)) {
             // Whatever a network goes after, the sweep goes after; only another network comes between.
@@ -323,12 +337,16 @@ fn sweep(steps: &mut Vec<PlannedStep>, marks: &Marks) {
             StepKind::Leftovers,
             Action::Sweep,
             "what controllers left would block the network",
-            after.into_iter().collect(),
+            if planted!(SweptFirst) {
+                Vec::new()
+            } else {
+                after.into_iter().collect()
+            },
             None,
         ));
     }
     steps.push(step(
-        StepId::phase("leftovers"),
+        StepId::phase(SWEEP_ALL),
         StepKind::Leftovers,
         Action::Sweep,
         "until a fresh search finds nothing",

@@ -142,6 +142,7 @@ fn done(step: &StepId) -> Entry {
         outputs: Outputs::from_iter([("Id".to_owned(), step.as_str().into())]),
         owned: None,
         notes: Vec::new(),
+        landmarks: Vec::new(),
         took_ms: 1,
     }
 }

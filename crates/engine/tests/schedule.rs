@@ -29,6 +29,7 @@ fn plan(steps: &[(u64, Vec<usize>)]) -> Plan {
                 tags: [].into(),
             },
             artifact_bucket: None,
+            records_bucket: None,
             components: indexmap::IndexMap::new(),
             steps: Vec::new(),
             contents: [].into(),

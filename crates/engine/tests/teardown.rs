@@ -54,6 +54,7 @@ fn torn_down(lines: &str, landmarks: Vec<Landmark>) -> String {
             tags: [].into(),
         },
         artifact_bucket: None,
+        records_bucket: None,
         components: indexmap::IndexMap::new(),
         steps: Vec::new(),
         contents: [].into(),

@@ -33,6 +33,9 @@ pub struct Certificate {
     pub swept: Vec<Found>,
     /// What stays on purpose.
     pub retained: Vec<RetainedThing>,
+    /// What was said on the way that people should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// What the search at the end looked for; none when nobody could search.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub searched: Option<Marks>,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{PlanId, RunId, StepId};
-use crate::leftover::Found;
+use crate::leftover::{Found, Landmark};
 use crate::plan::Purpose;
 use crate::provider::{Failure, Outcome, Outputs, Owned};
 
@@ -55,6 +55,9 @@ pub enum Entry {
         /// What people should know.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
+        /// What of it marks other things: remembered, because nothing tells of it once it is gone.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        landmarks: Vec<Landmark>,
         /// How long it took.
         took_ms: u64,
     },

@@ -6,8 +6,8 @@
 /// A mistake somebody could make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bug {
-    /// A teardown begins without stopping what makes things anew.
-    NothingQuiesced,
+    /// A teardown sweeps at once, while everything that makes things anew still lives.
+    SweptFirst,
     /// A teardown removes controllers before what they look after.
     ControllersFirst,
     /// A teardown knows no order.
@@ -22,6 +22,8 @@ pub enum Bug {
     TokenChanges,
     /// Leftovers are swept once, and not looked for again.
     SweptOnce,
+    /// A teardown that goes on has forgotten which networks and clusters were the platform's.
+    MarksForgotten,
     /// What a fresh search finds in networks is passed over.
     NetworksNotSearched,
     /// A writer that lost the lease goes on writing.
@@ -34,8 +36,8 @@ pub enum Bug {
 
 impl Bug {
     /// Every one of them.
-    pub const ALL: [Bug; 12] = [
-        Bug::NothingQuiesced,
+    pub const ALL: [Bug; 13] = [
+        Bug::SweptFirst,
         Bug::ControllersFirst,
         Bug::OrderForgotten,
         Bug::FailureIgnored,
@@ -43,6 +45,7 @@ impl Bug {
         Bug::FailureRecordedAsDone,
         Bug::TokenChanges,
         Bug::SweptOnce,
+        Bug::MarksForgotten,
         Bug::NetworksNotSearched,
         Bug::FenceIgnored,
         Bug::LeaseStolen,

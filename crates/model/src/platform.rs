@@ -61,6 +61,11 @@ pub struct PlatformSpec {
     /// The bucket that templates over 51,200 bytes go through; may refer to a component's output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_bucket: Option<String>,
+    /// The bucket in this region that journal, inventory and lock are kept in, so that several people can work
+    /// on the platform; a plain name. Until it exists they are kept beside this file, and moved once it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"))]
+    pub records_bucket: Option<String>,
     /// The components, by the name they have in this platform.
     #[schemars(extend("minProperties" = 1))]
     pub components: IndexMap<String, ComponentUse>,

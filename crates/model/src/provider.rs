@@ -141,13 +141,17 @@ pub struct Owned {
     /// Steps it was made after; removal goes the other way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<StepId>,
-    /// Kinds of objects in it, or made by what is in it, that a controller elsewhere may look after, such as
-    /// `Ingress`.
+    /// Kinds of objects in it that a controller elsewhere may look after, such as `Ingress`;
+    /// [`Owned::ANYTHING`] for what makes objects of its own at any time, as an Argo CD `Application` does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<String>,
     /// Kinds of objects it looks after: what holds such objects must be gone before it goes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controls: Vec<String>,
+    /// Whether the cluster it stands in goes in the same teardown: what hangs because nobody is left to clean
+    /// up behind it may be left to that, and what was made for it is swept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub goes_along: bool,
     /// Whether `destroy` keeps it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retain: bool,
@@ -157,6 +161,9 @@ pub struct Owned {
 }
 
 impl Owned {
+    /// Among what something holds: it may hold objects of any kind.
+    pub const ANYTHING: &'static str = "*";
+
     /// Something a step of this kind brought about, found again by `address`.
     pub fn new(step: StepId, kind: StepKind, address: Value) -> Owned {
         Owned {
@@ -166,6 +173,7 @@ impl Owned {
             after: Vec::new(),
             holds: Vec::new(),
             controls: Vec::new(),
+            goes_along: false,
             retain: false,
             adopted: false,
         }

@@ -33,6 +33,9 @@ pub struct Wanted {
     /// The bucket for large templates, an expression or a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_bucket: Option<String>,
+    /// The bucket that records are kept in, when they are not kept beside the platform file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records_bucket: Option<String>,
     /// Its components by name.
     pub components: IndexMap<String, WantedComponent>,
     /// Its steps, those left out by `when` not among them, each after all it waits for.

@@ -12,7 +12,7 @@ use landfall_engine::run::OutOfOrder;
 use landfall_engine::{Evaluator, Expressions, Run};
 use landfall_model::id::RunId;
 use landfall_model::journal::{Entry, Record};
-use landfall_model::leftover::Marks;
+use landfall_model::leftover::{Landmark, Marks};
 use landfall_model::plan::{Action, Plan};
 use landfall_model::provider::{Applied, Failure, Outcome, Outputs, Owned};
 use landfall_model::{StepId, plan::PlannedStep, planted};
@@ -76,7 +76,8 @@ pub fn resume(plan: &Plan, records: &[Record]) -> Result<Run, OutOfOrder> {
     Ok(run)
 }
 
-type Work<'a> = Pin<Box<dyn Future<Output = (StepId, u64, Result<Applied, ApplyError>)> + Send + 'a>>;
+type Work<'a> =
+    Pin<Box<dyn Future<Output = (StepId, u64, Result<Applied, ApplyError>, Vec<Landmark>)> + Send + 'a>>;
 
 impl Execution<'_> {
     /// Starts the run from its beginning.
@@ -170,7 +171,7 @@ impl Execution<'_> {
             }
             let mut stop = self.stop.clone();
             tokio::select! {
-                Some((step, took_ms, result)) = in_flight.next() => {
+                Some((step, took_ms, result, landmarks)) = in_flight.next() => {
                     running.remove(&step);
                     let result = match result {
                         Ok(applied) => Ok(applied),
@@ -188,7 +189,7 @@ impl Execution<'_> {
                         result => result,
                     };
                     failed = result.is_err();
-                    let entry = ended(step, took_ms, result);
+                    let entry = ended(step, took_ms, result, landmarks);
                     run.record(&entry)?;
                     self.note(entry).await?;
                 }
@@ -259,10 +260,13 @@ impl Execution<'_> {
         };
         let clock = self.clock.clone();
         let step = step.clone();
+        let platform = self.plan.wanted.facts.name.clone();
         Ok(Box::pin(async move {
             let began = clock.millis();
             let result = task.run().await;
-            (step, clock.millis().saturating_sub(began), result)
+            let took_ms = clock.millis().saturating_sub(began);
+            let landmarks = task.landmarks(&platform, &result).await;
+            (step, took_ms, result, landmarks)
         }))
     }
 }
@@ -273,7 +277,7 @@ fn token(run: &RunId, step: &StepId) -> String {
     format!("landfall-{}", digest.short())
 }
 
-fn ended(step: StepId, took_ms: u64, result: Result<Applied, Failure>) -> Entry {
+fn ended(step: StepId, took_ms: u64, result: Result<Applied, Failure>, landmarks: Vec<Landmark>) -> Entry {
     match result {
         Ok(Applied {
             outcome,
@@ -286,6 +290,7 @@ fn ended(step: StepId, took_ms: u64, result: Result<Applied, Failure>) -> Entry 
             outputs,
             owned,
             notes,
+            landmarks,
             took_ms,
         },
         Err(failure) => Entry::StepFailed {
@@ -361,7 +366,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(self) -> Result<Applied, ApplyError> {
+    async fn run(&self) -> Result<Applied, ApplyError> {
         loop {
             let result = self.once().await;
             let Err(ApplyError::CredentialsExpired(reason)) = result else {
@@ -371,6 +376,19 @@ impl Task {
             if !self.credentials.renewed(&reason, &self.notes).await {
                 return Err(ApplyError::CredentialsExpired(reason));
             }
+        }
+    }
+
+    /// What of a step that was carried out marks other things. Asked at once: when the step is gone, by whatever
+    /// hand, nothing tells any more. When it cannot be asked now, a teardown asks again.
+    async fn landmarks(&self, platform: &str, result: &Result<Applied, ApplyError>) -> Vec<Landmark> {
+        let owned = result.as_ref().ok().and_then(|applied| applied.owned.as_ref());
+        match (&self.sweeper, owned.filter(|owned| !owned.adopted)) {
+            (Some(sweeper), Some(owned)) => {
+                let marks = sweeper.marks(platform, std::slice::from_ref(owned)).await;
+                marks.map(|marks| marks.landmarks).unwrap_or_default()
+            }
+            _ => Vec::new(),
         }
     }
 

@@ -185,6 +185,8 @@ pub struct ObserveError {
     pub source: Box<dyn std::error::Error + Send + Sync>,
     /// The way out, when there is one to name.
     pub way_out: Option<String>,
+    /// Whether the credentials have expired: a run that looks while it acts waits until they are renewed.
+    pub expired: bool,
 }
 
 impl ObserveError {
@@ -197,6 +199,7 @@ impl ObserveError {
             doing: doing.into(),
             source: source.into(),
             way_out: None,
+            expired: false,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use landfall_engine::Seen;
+use landfall_engine::teardown::SWEEP_IN_NETWORKS;
 use landfall_model::StepId;
 use landfall_model::journal::Entry;
 use landfall_model::leftover::{Found, Landmark, Marks, Swept};
@@ -21,6 +22,8 @@ const PATIENCE_MS: u64 = 30 * 60 * 1000;
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 /// How long nothing has to be found before that counts: searches lag behind the world.
 const SETTLED: Duration = Duration::from_secs(15);
+/// The same at the end of a cluster: what still writes makes its log group anew a minute later.
+const SETTLED_AFTER_A_CLUSTER: Duration = Duration::from_secs(90);
 
 /// One step that sweeps.
 pub(crate) struct Sweep<'a> {
@@ -56,7 +59,10 @@ impl Sweep<'_> {
                     return Ok(told(&gone));
                 }
                 empty_before = true;
-                self.clock.sleep(SETTLED).await;
+                let late = !self.marks.landmarks.is_empty() && !self.only_in_networks();
+                self.clock
+                    .sleep(if late { SETTLED_AFTER_A_CLUSTER } else { SETTLED })
+                    .await;
                 continue;
             }
             empty_before = false;
@@ -95,12 +101,17 @@ impl Sweep<'_> {
         }
     }
 
-    /// The leftovers there are.
+    fn only_in_networks(&self) -> bool {
+        self.step.as_str() == SWEEP_IN_NETWORKS
+    }
+
+    /// The leftovers there are that this step is for.
     async fn search(&self) -> Result<Vec<Found>, ApplyError> {
         let found = self.sweeper.search(self.marks).await.map_err(searching)?;
         Ok(found
             .into_iter()
             .filter(Found::is_leftover)
+            .filter(|one| one.is_in_a_network() || !self.only_in_networks())
             .filter(|one| !(planted!(NetworksNotSearched) && one.is_in_a_network()))
             .collect())
     }
@@ -124,6 +135,9 @@ fn told(gone: &BTreeSet<Found>) -> Vec<String> {
 }
 
 fn searching(error: ObserveError) -> ApplyError {
+    if error.expired {
+        return ApplyError::CredentialsExpired(error.source.to_string());
+    }
     let failure = Failure::new(format!("{}: {}", error.doing, error.source));
     match error.way_out {
         Some(way_out) => failure.way_out(way_out),
@@ -170,14 +184,14 @@ fn things(count: usize) -> String {
 }
 
 /// Looks for everything that carries the platform's marks, beside what its steps stand as. `remembered` are
-/// landmarks of a teardown that was begun before: the stacks that told of them may be gone by now.
+/// landmarks there were: the stacks that told of them may be gone by now.
 ///
 /// # Errors
 /// A world that cannot be searched.
 pub async fn search(
     providers: &Providers,
     platform: &str,
-    remembered: Option<&Marks>,
+    remembered: &BTreeSet<Landmark>,
     seen: &mut Seen,
 ) -> Result<(), ObserveError> {
     let Some(sweeper) = providers.sweeper() else {
@@ -190,20 +204,17 @@ pub async fn search(
         .cloned()
         .collect();
     let mut marks = sweeper.marks(platform, &ours).await?;
-    if let Some(before) = remembered {
-        let landmarks: BTreeSet<Landmark> = marks
-            .landmarks
-            .drain(..)
-            .chain(before.landmarks.iter().cloned())
-            .collect();
-        marks.landmarks = landmarks.into_iter().collect();
-        let regions: BTreeSet<String> = marks
-            .regions
-            .drain(..)
-            .chain(before.regions.iter().cloned())
-            .collect();
-        marks.regions = regions.into_iter().collect();
-    }
+    let landmarks: BTreeSet<Landmark> = marks
+        .landmarks
+        .drain(..)
+        .chain(remembered.iter().cloned())
+        .collect();
+    let regions = marks
+        .regions
+        .drain(..)
+        .chain(landmarks.iter().map(|landmark| landmark.region.clone()));
+    marks.regions = regions.collect::<BTreeSet<String>>().into_iter().collect();
+    marks.landmarks = landmarks.into_iter().collect();
     seen.found = sweeper.search(&marks).await?;
     seen.marks = Some(marks);
     Ok(())

@@ -4,8 +4,8 @@ use landfall_engine::Seen;
 use landfall_engine::certificate::{TeardownRun, certify};
 use landfall_model::certificate::Certificate;
 use landfall_model::journal::Entry;
-use landfall_model::leftover::Marks;
 use landfall_model::plan::{Action, Plan, Purpose};
+use landfall_model::planted;
 use landfall_model::provider::Outcome;
 use landfall_runner::{Ended, Look};
 use landfall_store::{Lock, PastRun};
@@ -30,7 +30,7 @@ impl Teardown {
         self.certificate
             .as_ref()
             .is_some_and(|certificate| certificate.clean)
-            && self.runs.iter().all(|run| run.ended != Ended::Interrupted)
+            && self.runs.last().is_some_and(|run| run.ended == Ended::Succeeded)
     }
 }
 
@@ -55,16 +55,13 @@ impl Session {
     /// What stands and what carries the platform's marks.
     async fn look_and_search(&self) -> Result<Seen, Error> {
         let mut seen = self.look(Look::AtWhatStands).await?;
-        let before = self.marks_of_last_teardown().await?;
+        let mut landmarks = self.store.inventory().await?.landmarks;
+        if planted!(MarksForgotten) {
+            landmarks.clear();
+        }
         let name = &self.wanted.facts.name;
-        landfall_runner::search(&self.providers, name, before.as_ref(), &mut seen).await?;
+        landfall_runner::search(&self.providers, name, &landmarks, &mut seen).await?;
         Ok(seen)
-    }
-
-    /// Landmarks of a teardown that was begun: their stacks may be gone, and what is in them not.
-    async fn marks_of_last_teardown(&self) -> Result<Option<Marks>, Error> {
-        let last = self.store.last_run().await?;
-        Ok(last.and_then(|past| past.plan.marks))
     }
 
     /// Removes everything the plan says, and plans again as long as that helps: something may fail because of
@@ -116,9 +113,12 @@ impl Session {
             }
             let (plan, seen) = self.rehearse(retained_too).await?;
             let certificate = self.certify(&runs, &seen);
-            let nothing_to_do = certificate.clean && plan.count(Action::Delete) == 0;
             lock.keep_certificate(&certificate).await?;
-            if nothing_to_do || runs.len() == ROUNDS || !removed_something(last) {
+            // A run that failed proves nothing, even when nothing is found now: another one has to succeed.
+            let nothing_to_do = certificate.clean && plan.count(Action::Delete) == 0;
+            let is_over = nothing_to_do && last.ended == Ended::Succeeded;
+            let is_stuck = !nothing_to_do && !removed_something(last);
+            if is_over || is_stuck || runs.len() == ROUNDS || planted!(SweptOnce) {
                 return Ok(Teardown {
                     runs,
                     certificate: Some(certificate),

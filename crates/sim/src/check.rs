@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use landfall_model::definition::{CheckSpec, DnsCheck, HttpCheck, IdentityCheck};
-use landfall_model::provider::{Applied, Change, Failure, Observed, Outcome, Outputs, Owned, Removed};
+use landfall_model::provider::{Applied, Cause, Change, Failure, Observed, Outcome, Outputs, Owned, Removed};
 use landfall_model::work::{Known, Step, Work};
-use landfall_runner::{ApplyError, Intent, ObserveError, Progress, Provider, WhoAmI};
+use landfall_runner::{ApplyError, Identity, Intent, ObserveError, Progress, Provider, WhoAmI};
 use serde_json::json;
 
 use crate::account::SimAccount;
@@ -43,30 +43,47 @@ impl SimChecks {
             temporary: _,
         } = check;
         if identity.account != *account {
-            return Err(Failure::new(format!(
+            let summary = format!(
                 "the credentials belong to account {}, not to {account}: they are {}",
                 identity.account, identity.arn
+            );
+            let reason = format!("sts:GetCallerIdentity says account {}", identity.account);
+            return Err(Failure {
+                cause: Some(self.cause(&identity, "OTHER_ACCOUNT", reason)),
+                ..Failure::new(summary)
+            }
+            .way_out(format!(
+                "sign in to account {account} (`aws sso login`, or set AWS_PROFILE), or mend `account` of the check; then run the \
+                 command again"
             ))
-            .way_out("simulate the account that the platform file names")
             .into());
         }
         let least = match minimum_lifetime {
             Some(text) => landfall_model::definition::duration(text).ok_or_else(|| {
-                ApplyError::failed(format!(
+                Failure::new(format!(
                     "`minimumLifetime` of the check is `{text}`, which is no time"
                 ))
+                .way_out("write it as `30s`, `45m` or `1h`")
             })?,
             None => Duration::ZERO,
         };
         let lasts = identity.lasts.unwrap_or(Duration::MAX);
         if lasts < least {
-            return Err(Failure::new(format!(
+            let summary = format!(
                 "the credentials of {} last {} s, but at least {} s are needed",
                 identity.arn,
                 lasts.as_secs(),
                 least.as_secs()
-            ))
-            .way_out("sign in again")
+            );
+            let reason = format!("they expire in {} s", lasts.as_secs());
+            return Err(Failure {
+                cause: Some(self.cause(&identity, "EXPIRING", reason)),
+                ..Failure::new(summary)
+            }
+            .way_out(
+                "sign in again (`aws sso login`) and run the command again; when new credentials are as short, raise the session's \
+                 maximum duration in IAM or IAM Identity Center",
+            )
             .into());
         }
         let note = format!("simulated: {} in account {account}", identity.arn);
@@ -74,6 +91,16 @@ impl SimChecks {
             [("account", account.as_str().into()), ("arn", identity.arn.into())],
             note,
         ))
+    }
+
+    fn cause(&self, identity: &Identity, state: &str, reason: String) -> Cause {
+        Cause {
+            resource: identity.arn.clone(),
+            kind: "credentials".to_owned(),
+            state: state.to_owned(),
+            reason,
+            at: self.world.text(self.world.now()),
+        }
     }
 
     async fn dns(&self, check: &DnsCheck) -> Applied {
@@ -128,10 +155,13 @@ impl Provider for SimChecks {
 
     async fn apply(&self, step: &Step, _: &Intent, _: &Progress) -> Result<Applied, ApplyError> {
         let Work::Check(Known::Value(spec)) = &step.work else {
-            return Err(ApplyError::failed(format!(
-                "`{}` is not a check whose values are known",
-                step.id
-            )));
+            return Err(
+                Failure::new(format!("`{}` is not a check whose values are known", step.id))
+                    .way_out(
+                        "let the step that gives the value be done before this one: take it from its outputs",
+                    )
+                    .into(),
+            );
         };
         let CheckSpec {
             identity,

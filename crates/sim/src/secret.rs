@@ -217,7 +217,9 @@ impl Provider for SimSecrets {
             }
             Some(secret) => {
                 if let Some(why) = secret.foreign(&step.facts.name) {
-                    return Err(Failure::new(why).into());
+                    return Err(Failure::new(why)
+                        .way_out("do one of both, then run the command again: it goes on from here")
+                        .into());
                 }
                 match (secret.is_deleted(), secret.token == intent.token) {
                     (true, _) => {
@@ -240,8 +242,12 @@ impl Provider for SimSecrets {
             }
         };
         let secret = self.describe(name, Some(progress)).await.map_err(failing)?;
-        let secret = secret
-            .ok_or_else(|| ApplyError::failed(format!("the secret `{name}` was made but cannot be found")))?;
+        let secret = secret.ok_or_else(|| {
+            Failure::new(format!("the secret `{name}` was made but cannot be found")).way_out(
+                "find out who deletes it (`aws cloudtrail lookup-events --lookup-attributes \
+                 AttributeKey=EventName,AttributeValue=DeleteSecret`), then run the command again: it makes it anew",
+            )
+        })?;
         let Observed { outputs, owned, .. } = secret.observed(step, work);
         Ok(Applied {
             outcome,

@@ -29,18 +29,41 @@ impl Trouble {
     pub(crate) fn failing(self, doing: &str) -> ApplyError {
         match self {
             Trouble::Expired => ApplyError::CredentialsExpired(self.to_string()),
-            other => Failure::new(format!("{doing}: {other}")).into(),
+            other => {
+                let way_out = other.way_out();
+                Failure::new(format!("{doing}: {other}")).way_out(way_out).into()
+            }
         }
     }
 
     /// As the reason why the world could not be looked at.
     pub(crate) fn observing(self, doing: &str) -> ObserveError {
-        let way_out = match &self {
-            Trouble::Expired => Some("renew the credentials and run the command again"),
-            _ => None,
+        ObserveError {
+            way_out: Some(self.way_out()),
+            expired: self == Trouble::Expired,
+            ..ObserveError::new(doing, self)
+        }
+    }
+
+    /// The next thing to do.
+    fn way_out(&self) -> String {
+        let text = match self {
+            Trouble::Throttled => {
+                "AWS has been asked too often for a quarter of an hour, perhaps by somebody else in this account (CloudTrail shows \
+                 who): run the command again once that is over; it goes on from here"
+            }
+            Trouble::NoAnswer => {
+                "nothing has been answered for a quarter of an hour: check the network, and whether AWS reports trouble \
+                 (health.aws.amazon.com), then run the command again; it goes on from here"
+            }
+            Trouble::Expired => "renew the credentials and run the command again",
+            Trouble::Refused(reason) => {
+                let known = landfall_cloudformation::way_out("", reason);
+                return known.unwrap_or_else(|| {
+                    "mend what it says, then run the command again: it goes on from here".to_owned()
+                });
+            }
         };
-        let mut error = ObserveError::new(doing, self);
-        error.way_out = way_out.map(str::to_owned);
-        error
+        text.to_owned()
     }
 }

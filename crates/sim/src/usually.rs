@@ -15,8 +15,8 @@ const STACK_MS: u64 = 5_000;
 const OTHER_MS: u64 = 10_000;
 /// What applying some objects takes beside waiting for them.
 const OBJECTS_MS: u64 = 5_000;
-/// What a sweep takes that has something to sweep: interfaces linger.
-const SWEEP_MS: u64 = 120_000;
+/// What a sweep takes when controllers have cleaned up behind themselves: it looks twice.
+const SWEEP_MS: u64 = 30_000;
 
 /// How long a step of a plan usually takes, in milliseconds; none when there is nothing to go by.
 pub fn usually_ms(plan: &Plan, step: &PlannedStep) -> Option<u64> {

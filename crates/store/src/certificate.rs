@@ -1,11 +1,10 @@
 //! The certificate of the last teardown, kept beside the records.
 
 use landfall_model::certificate::Certificate;
-use landfall_runner::When;
 
 use crate::error::Error;
 use crate::fence::Lock;
-use crate::files::pretty;
+use crate::files::{self, pretty};
 
 /// Under what name it is kept.
 pub const CERTIFICATE: &str = "certificate.json";
@@ -16,10 +15,6 @@ impl Lock {
     /// # Errors
     /// It cannot be written.
     pub async fn keep_certificate(&self, certificate: &Certificate) -> Result<(), Error> {
-        let place = &self.store.place;
-        place
-            .write(CERTIFICATE, &pretty(certificate), When::Always)
-            .await?;
-        Ok(())
+        files::keep(self.store.place.as_ref(), CERTIFICATE, &pretty(certificate)).await
     }
 }

@@ -38,7 +38,7 @@ use tokio::task::JoinHandle;
 
 use crate::Store;
 use crate::error::Error;
-use crate::files::pretty;
+use crate::files::{self, pretty};
 use crate::holder::{Holder, Taker};
 use crate::journal::{Line, RunJournal, Said};
 use crate::lease::{self, LEASE, Lease, RENEW, Seen, Standing};
@@ -269,7 +269,7 @@ impl Lock {
     pub async fn begin(&self, run: &RunId, plan: &Plan) -> Result<RunJournal, Error> {
         let name = crate::runs::plan_name(run);
         let place = &self.store.place;
-        place.write(&name, &pretty(plan), When::Always).await?;
+        files::keep(place.as_ref(), &name, &pretty(plan)).await?;
         Ok(self.go_on(run))
     }
 

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use landfall_model::plan::{FORMAT, Plan};
+use landfall_runner::{Place, When};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, file_error};
@@ -69,4 +70,20 @@ pub(crate) fn pretty<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(value).expect("our own types have text keys");
     bytes.push(b'\n');
     bytes
+}
+
+/// How often something is written again that may be written twice without harm.
+const TRIES: usize = 4;
+
+/// Keeps something under a name, whatever is there. An answer that was lost is no reason to give up: what was
+/// written is what would be written again.
+pub(crate) async fn keep(place: &dyn Place, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    let mut last = None;
+    for _ in 0..TRIES {
+        match place.write(name, bytes, When::Always).await {
+            Ok(_) => return Ok(()),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.expect("it was tried").into())
 }

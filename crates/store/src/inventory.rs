@@ -4,11 +4,12 @@
 //! The fold depends on the records alone, in their order. So whoever makes it gets the same, and it does not
 //! matter who keeps it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use landfall_model::StepId;
 use landfall_model::id::RunId;
 use landfall_model::journal::{Entry, Record};
+use landfall_model::leftover::Landmark;
 use landfall_model::plan::{Plan, PlannedStep, Purpose};
 use landfall_model::provider::{Outcome, Outputs, Owned};
 use landfall_runner::Place;
@@ -35,6 +36,9 @@ pub struct Inventory {
     /// What checks gave when they last held.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub checked: BTreeMap<StepId, Outputs>,
+    /// Networks and clusters there were since the last teardown: what they mark may outlive them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub landmarks: BTreeSet<Landmark>,
     /// How long steps took.
     #[serde(default, skip_serializing_if = "Durations::is_empty")]
     pub durations: Durations,
@@ -110,8 +114,10 @@ impl Inventory {
                 outputs,
                 owned,
                 took_ms,
+                landmarks,
                 ..
             } => {
+                self.landmarks.extend(landmarks.iter().cloned());
                 self.done(step, *outcome, outputs, owned.as_ref());
                 if matches!(outcome, Outcome::Created | Outcome::Updated | Outcome::Removed) {
                     let key = plan.and_then(|plan| Durations::key(plan, plan.step(step)?));
@@ -120,11 +126,25 @@ impl Inventory {
                     }
                 }
             }
-            // What someone else made is no longer used by this platform; it is not ours to remember.
-            Entry::RunFinished { succeeded: true }
-                if plan.is_some_and(|plan| plan.purpose == Purpose::Destroy) =>
-            {
-                self.owned.retain(|owned| !owned.adopted);
+            Entry::RunStarted { .. } => {
+                let marks = plan.and_then(|plan| plan.marks.as_ref());
+                self.landmarks.extend(
+                    marks
+                        .into_iter()
+                        .flat_map(|marks| marks.landmarks.iter().cloned()),
+                );
+            }
+            Entry::RunFinished { succeeded } => {
+                let Some(plan) = plan else { return };
+                // A plan names everything that stood when it was made. What it does not name was gone already,
+                // by whatever hand.
+                self.owned.retain(|owned| plan.step(&owned.step).is_some());
+                if *succeeded && plan.purpose == Purpose::Destroy {
+                    // What someone else made is not used by this platform any more; not ours to remember.
+                    self.owned.retain(|owned| !owned.adopted);
+                    // Its last step has searched by all of them, and found nothing.
+                    self.landmarks.clear();
+                }
             }
             _ => {}
         }

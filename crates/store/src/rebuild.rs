@@ -15,6 +15,8 @@ impl Lock {
     /// Records cannot be read or written.
     pub async fn replace_owned(&self, owned: Vec<Owned>) -> Result<Inventory, Error> {
         let place = self.store.place.as_ref();
+        // What is written here does not follow from records, so only who still holds the platform may.
+        self.seat.renew().await?;
         for _ in 0..LOOKS {
             let mut inventory = self.settle().await?;
             inventory.owned.clone_from(&owned);

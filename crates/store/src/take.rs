@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use landfall_model::planted;
 use landfall_runner::{When, Written};
 
 use crate::Store;
@@ -101,6 +102,7 @@ async fn get(
                     {
                         (seen.lease.epoch + 1, is, false)
                     }
+                    Standing::Held { .. } if planted!(LeaseStolen) => (seen.lease.epoch + 1, is, false),
                     Standing::Held { .. } if known_dead.as_ref() == Some(&seen.version) => {
                         (seen.lease.epoch + 1, is, false)
                     }

@@ -32,6 +32,7 @@ impl Lock {
 async fn settle(store: &Store) -> Result<Inventory, Error> {
     let place = store.place.as_ref();
     let mut missing = 0;
+    let mut lost = None;
     for _ in 0..LOOKS {
         let before = inventory::kept(place).await?;
         let Some(lines) = read::numbered(place, 0).await? else {
@@ -55,14 +56,18 @@ async fn settle(store: &Store) -> Result<Inventory, Error> {
                 Ok(Written::Done(_)) => {}
                 // Somebody folded the same records in, or this very write was done.
                 Ok(Written::Conflict) => continue,
-                Err(error) => match inventory::kept(place).await {
-                    Ok(Some((kept, _))) if kept == folded => {}
-                    _ => return Err(error.into()),
-                },
+                // The answer may be lost and not the write: the next look tells.
+                Err(error) => {
+                    lost = Some(error);
+                    continue;
+                }
             }
         }
         put_away(store, &folded, &lines).await?;
         return Ok(folded);
+    }
+    if let Some(error) = lost {
+        return Err(error.into());
     }
     Err(Error::Missing {
         path: path(place, &journal::name(missing)),
@@ -106,7 +111,14 @@ async fn put_away(store: &Store, inventory: &Inventory, lines: &[(u64, Line)]) -
             bytes.push(b'\n');
         }
         // On a conflict somebody has moved the same records.
-        place.write(&runs::journal_name(run), &bytes, when).await?;
+        let name = runs::journal_name(run);
+        if let Err(error) = place.write(&name, &bytes, when).await {
+            // Whoever wrote it, with whatever answer: the same records make the same file.
+            match place.read(&name).await? {
+                Some(kept) if kept.bytes == bytes => {}
+                _ => return Err(error.into()),
+            }
+        }
     }
     stream::iter(removable(lines, &going_on))
         .map(|number| async move { Ok(place.remove(&journal::name(number)).await?) })

@@ -1,6 +1,7 @@
 //! `cargo xtask sim`: as many seeds as there is patience for, on all cores.
 #![expect(clippy::print_stdout, reason = "a tool reports on the terminal")]
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -49,17 +50,23 @@ fn many(from: u64, seeds: u64, bug: Option<Bug>, keep_going: bool) -> ExitCode {
     let stop = Arc::new(AtomicBool::new(false));
     let went: Arc<Mutex<Vec<Went>>> = Arc::default();
     let failed: Arc<Mutex<Vec<Failed>>> = Arc::default();
+    // What is played now: a session that hangs is found by its seed.
+    let playing: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
     let began = Instant::now();
     let threads: Vec<_> = (0..std::thread::available_parallelism().map_or(1, usize::from))
         .map(|_| {
             let (next, stop, went, failed) = (next.clone(), stop.clone(), went.clone(), failed.clone());
+            let playing = playing.clone();
             std::thread::spawn(move || {
                 loop {
                     let seed = next.fetch_add(1, Ordering::SeqCst);
                     if seed >= from + seeds || stop.load(Ordering::SeqCst) {
                         return;
                     }
-                    match play(seed, bug) {
+                    playing.lock().expect("nobody panics here").insert(seed);
+                    let played = play(seed, bug);
+                    playing.lock().expect("nobody panics here").remove(&seed);
+                    match played {
                         Ok(one) => went.lock().expect("nobody panics here").push(one),
                         Err(one) => {
                             stop.store(!keep_going, Ordering::SeqCst);
@@ -68,7 +75,14 @@ fn many(from: u64, seeds: u64, bug: Option<Bug>, keep_going: bool) -> ExitCode {
                     }
                     let done = seed - from + 1;
                     if done.is_multiple_of(1_000) {
-                        println!("{done} of {seeds} seeds, {:.0} s", began.elapsed().as_secs_f64());
+                        let longest = playing.lock().expect("nobody panics here").first().copied();
+                        let oldest = longest
+                            .map(|seed| format!(" (at seed {seed})"))
+                            .unwrap_or_default();
+                        println!(
+                            "{done} of {seeds} seeds, {:.0} s{oldest}",
+                            began.elapsed().as_secs_f64()
+                        );
                     }
                 }
             })

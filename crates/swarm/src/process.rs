@@ -8,6 +8,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use landfall_model::id::RunId;
 use landfall_model::journal::Entry;
+use landfall_model::leftover::Found;
 use landfall_model::plan::{Action, Plan, Purpose};
 use landfall_model::provider::Outcome;
 use landfall_model::wanted::Wanted;
@@ -33,6 +34,8 @@ pub(crate) struct Stage {
     pub(crate) denied: Arc<Mutex<Vec<String>>>,
     /// What happened, for the story of a seed.
     pub(crate) story: Arc<Mutex<Vec<String>>>,
+    /// Whether nothing is made to go wrong.
+    pub(crate) quiet: bool,
     /// Whether people interfere by hand, so that the world may deny what was true a moment ago.
     pub(crate) interfered: bool,
     /// How long taking the platform took after its holder had died, in milliseconds.
@@ -72,6 +75,8 @@ struct Life {
     calls: AtomicUsize,
     asleep_until: AtomicU64,
     napped: AtomicBool,
+    /// Whether it got the platform.
+    holds: AtomicBool,
     died: Notify,
 }
 
@@ -109,12 +114,12 @@ impl Stage {
             calls: AtomicUsize::new(0),
             asleep_until: AtomicU64::new(0),
             napped: AtomicBool::new(false),
+            holds: AtomicBool::new(false),
             died: Notify::new(),
         });
         let session = self.session(wanted, self.place_of(&life), number);
         let asked = Arc::new(Notify::new());
         let began = self.clock.millis();
-        let holds = AtomicBool::new(false);
         let death = async {
             match fate {
                 Fate::DiesAfter { millis } => self.clock.sleep(Duration::from_millis(millis)).await,
@@ -124,10 +129,10 @@ impl Stage {
         let exit = tokio::select! {
             biased;
             () = death => Exit::Died,
-            exit = self.work(&session, work, &name, &asked, &holds) => exit,
+            exit = self.work(&session, work, &name, &asked, &life) => exit,
             () = self.renew_when(&asked) => unreachable!("credentials are renewed for as long as the process lives"),
         };
-        if exit == Exit::Died && holds.load(Ordering::SeqCst) {
+        if exit == Exit::Died && life.holds.load(Ordering::SeqCst) {
             *self.died_at.lock().expect("nobody panics while dying") = Some(self.clock.millis());
         }
         let took = (self.clock.millis() - began) / 1000;
@@ -172,8 +177,11 @@ impl Stage {
     async fn renew_when(&self, asked: &Notify) {
         loop {
             asked.notified().await;
-            self.clock.sleep(Duration::from_secs(60)).await;
-            self.world.renew_credentials();
+            // Whoever was asked looks again for a while: what was renewed may expire at once.
+            for _ in 0..10 {
+                self.clock.sleep(Duration::from_secs(60)).await;
+                self.world.renew_credentials();
+            }
         }
     }
 
@@ -183,7 +191,7 @@ impl Stage {
         work: Work,
         name: &str,
         asked: &Arc<Notify>,
-        holds: &AtomicBool,
+        life: &Life,
     ) -> Exit {
         let taker = Taker {
             holder: Holder {
@@ -200,8 +208,15 @@ impl Stage {
             Err(landfall_store::Error::Locked { .. }) => return Exit::Locked,
             Err(error) => return stopped(&error.into()),
         };
-        holds.store(true, Ordering::SeqCst);
-        if let Some(died) = self.died_at.lock().expect("nobody panics while dying").take() {
+        life.holds.store(true, Ordering::SeqCst);
+        let awake = !life.napped.load(Ordering::SeqCst) && self.lost_answers == 0;
+        if let Some(died) = self
+            .died_at
+            .lock()
+            .expect("nobody panics while dying")
+            .take()
+            .filter(|_| awake)
+        {
             // Nobody can take over before somebody comes.
             let after = self.clock.millis() - died.max(began);
             self.takeovers
@@ -259,7 +274,18 @@ impl Stage {
             Err(error) => return stopped(&error),
         };
         match &teardown.certificate {
-            Some(certificate) if certificate.clean => Exit::Succeeded,
+            // When nothing goes wrong, nobody has to be given up.
+            Some(certificate) if self.quiet && !certificate.remarks.is_empty() => Exit::Wrong(format!(
+                "nothing was made to go wrong, and yet: {}",
+                certificate.remarks.join("; ")
+            )),
+            Some(certificate) if self.quiet && certificate.swept.iter().any(has_a_keeper) => {
+                Exit::Wrong(format!(
+                    "nothing was made to go wrong, and yet something was swept whose controller lived: {:?}",
+                    certificate.swept
+                ))
+            }
+            Some(_) if teardown.is_clean() => Exit::Succeeded,
             Some(certificate) => {
                 let mut failures: Vec<String> = teardown
                     .runs
@@ -335,6 +361,13 @@ impl Stage {
             at_once: 10,
         }
     }
+}
+
+/// Whether a controller takes such a thing away itself, when it is asked by removing what it is for.
+fn has_a_keeper(found: &Found) -> bool {
+    ["LoadBalancer", "TargetGroup", "Instance", "Volume"]
+        .iter()
+        .any(|kind| found.kind.ends_with(kind))
 }
 
 fn told(entry: &Entry) -> String {

@@ -9,16 +9,22 @@ use landfall_session::{Done, Session, Steering};
 use landfall_store::Lock;
 use tokio::sync::watch;
 
-use super::{confirmed, forecast, open, released, take, unfinished};
+use super::{confirmed, forecast, move_in, opened, released, take, taker, tell, unfinished};
 use crate::show::{self, Paint, Screen};
 use crate::trouble::Usage;
 
 /// Brings the platform to what its file says.
 pub(crate) async fn apply(arguments: &crate::cli::Apply, paint: Paint) -> anyhow::Result<u8> {
-    let session = open(&arguments.common).await?;
+    let (mut session, records) = opened(&arguments.common).await?;
+    if let Some(store) = records.into_bucket(&taker(), &tell).await? {
+        session.store = store;
+    }
     let lock = take(&session).await?;
     let outcome = held(arguments, &session, &lock, paint).await;
-    released(lock, outcome).await
+    let code = released(lock, outcome).await?;
+    // This very run may have made the bucket.
+    move_in(&records, arguments.common.json).await?;
+    Ok(code)
 }
 
 async fn held(

@@ -6,22 +6,30 @@ use landfall_session::{Session, Teardown};
 use landfall_store::Lock;
 
 use super::apply::{report, steering};
-use super::{confirmed, forecast, open, print_json, released, take, unfinished};
+use super::{confirmed, forecast, opened, print_json, released, take, taker, tell, unfinished};
 use crate::show::{self, Paint};
 use crate::trouble::Usage;
 
 /// Removes everything the platform owns, and what controllers made on its behalf.
 pub(crate) async fn destroy(arguments: &crate::cli::Destroy, paint: Paint) -> anyhow::Result<u8> {
-    let session = open(&arguments.common).await?;
+    let (mut session, records) = opened(&arguments.common).await?;
     if arguments.rehearse {
         // Only looks: needs no lock and waits for nobody.
         let (plan, seen) = session.rehearse(arguments.include_retained).await?;
         rehearsal(&session, &plan, &seen, arguments, paint)?;
         return Ok(0);
     }
+    if arguments.include_retained {
+        // The bucket that the records are in may be among what goes.
+        session.store = records.out_of_bucket(&taker(), &tell).await?;
+    }
     let lock = take(&session).await?;
     let outcome = held(arguments, &session, &lock, paint).await;
-    released(lock, outcome).await
+    let code = released(lock, outcome).await?;
+    if arguments.include_retained {
+        records.back_into_bucket(&taker(), &tell).await?;
+    }
+    Ok(code)
 }
 
 async fn held(

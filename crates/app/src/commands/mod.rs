@@ -19,6 +19,7 @@ use landfall_store::{Holder, Lock, PastRun, Taker, Waiting};
 use crate::cli::{Arguments, Command, Common};
 use crate::show::{self, Paint};
 use crate::trouble::Usage;
+use crate::world::Records;
 use crate::{files, world};
 
 /// Runs the command; the number is the exit code.
@@ -40,24 +41,47 @@ pub(crate) async fn run(arguments: Arguments, paint: Paint) -> anyhow::Result<u8
 
 /// A platform opened in its account.
 pub(crate) async fn open(common: &Common) -> anyhow::Result<Session> {
+    Ok(opened(common).await?.0)
+}
+
+/// The same for those who write: with the places where records can be.
+pub(crate) async fn opened(common: &Common) -> anyhow::Result<(Session, Records)> {
     world::aws(&files::load(&common.platform)?).await
+}
+
+/// This process, as one that wants to hold a platform.
+pub(crate) fn taker() -> Taker {
+    Taker {
+        holder: Holder::this_process(),
+        nonce: uuid::Uuid::new_v4().simple().to_string(),
+        // Other processes live in real time, whatever the world does.
+        clock: Arc::new(SystemClock),
+    }
+}
+
+/// Says that somebody who holds the platform is waited for.
+pub(crate) fn tell(waiting: &Waiting) {
+    eprintln!("{waiting}");
 }
 
 /// Takes the platform, saying so when it has to be waited for, and takes in what a process that died had
 /// recorded. To be released when done.
 pub(crate) async fn take(session: &Session) -> anyhow::Result<Lock> {
-    let taker = Taker {
-        holder: Holder::this_process(),
-        nonce: uuid::Uuid::new_v4().simple().to_string(),
-        // Other processes live in real time, whatever the world does.
-        clock: Arc::new(SystemClock),
-    };
-    let tell = |waiting: &Waiting| eprintln!("{waiting}");
-    let lock = session.store.lock(&taker, &tell).await?;
+    let lock = session.store.lock(&taker(), &tell).await?;
     match lock.settle().await {
         Ok(_) => Ok(lock),
         Err(error) => released(lock, Err(error.into())).await,
     }
+}
+
+/// Moves the records into their bucket, when it has come to exist, and says so.
+pub(crate) async fn move_in(records: &Records, json: bool) -> anyhow::Result<()> {
+    if let Some(store) = records.into_bucket(&taker(), &tell).await?
+        && !json
+    {
+        println!("The records are kept in {} from now on.", store.name());
+    }
+    Ok(())
 }
 
 /// How long a plan should take with so many steps at once.

@@ -33,10 +33,15 @@ pub(crate) fn certificate(certificate: &Certificate, paint: Paint) -> String {
         }
     }
     if !certificate.retained.is_empty() {
-        text.push_str("  Kept on purpose:\n");
+        text.push_str(
+            "  Kept on purpose (`landfall destroy --include-retained` removes what is retained):\n",
+        );
         for thing in &certificate.retained {
             let _ = writeln!(text, "    {}  {}", thing.what, paint.dim(&thing.why));
         }
+    }
+    for remark in &certificate.remarks {
+        let _ = writeln!(text, "  Note: {remark}");
     }
     text.push_str(&searched(certificate));
     for step in &certificate.standing {

@@ -84,6 +84,17 @@ pub(crate) fn duration(millis: u64) -> String {
     }
 }
 
+/// A duration that is a guess, no finer than a guess can be.
+pub(crate) fn about(millis: u64) -> String {
+    let seconds = millis.div_ceil(1000);
+    match seconds {
+        0..=59 => format!("{seconds} s"),
+        60..=599 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        600..=3599 => format!("{} min", (seconds + 30) / 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
 /// "1 step", "2 steps".
 pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 {

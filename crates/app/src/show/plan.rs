@@ -9,7 +9,7 @@ use landfall_model::leftover::Found;
 use landfall_model::plan::{Action, Plan, PlannedStep};
 use landfall_model::provider::{Change, Effect};
 
-use super::{Paint, cost, count, duration};
+use super::{Paint, about, cost, count};
 
 /// Everything a plan would do, and why.
 pub(crate) fn plan(plan: &Plan, forecast: &Forecast, paint: Paint) -> String {
@@ -78,8 +78,8 @@ fn time(forecast: &Forecast, paint: Paint) -> String {
     format!(
         "{} about {}; nothing is done sooner than {}: {}\n      {}\n",
         paint.bold("Time:"),
-        duration(*takes_ms),
-        duration(*at_least_ms),
+        about(*takes_ms),
+        about(*at_least_ms),
         path.join(" → "),
         paint.dim(&rests_on)
     )

@@ -14,7 +14,7 @@ use landfall_model::wanted::Wanted;
 use landfall_store::{Inventory, PastRun};
 use serde_json::{Value, json};
 
-use super::{Paint, count, duration};
+use super::{Paint, about, count, duration};
 
 /// One step's row: its state in a word, and what to know about it.
 struct Row<'a> {
@@ -209,11 +209,11 @@ impl Live {
                 text,
                 "  under way: {step}, for {} of about {}",
                 duration(*for_ms),
-                duration(*takes_ms)
+                about(*takes_ms)
             );
         }
         let path: Vec<&str> = self.forecast.critical.iter().map(StepId::as_str).collect();
-        let left = duration(self.forecast.takes_ms);
+        let left = about(self.forecast.takes_ms);
         let _ = writeln!(text, "  about {left} left: {}", path.join(" → "));
         text
     }

@@ -101,13 +101,86 @@ for body in (b'one', b'two'):
 ");
     let kept = session.well(&["destroy", "--yes"]);
     assert!(
-        kept.contains("retained on purpose; `--include-retained` removes it"),
+        kept.contains("retained on purpose")
+            && kept.contains("`landfall destroy --include-retained` removes"),
         "{kept}"
     );
     session.well(&["destroy", "--yes", "--include-retained"]);
     insta::assert_snapshot!("bootstrap_left", aws.ask(ACCOUNT, LEFT));
     assert_eq!(session.read("repository/README.md"), "# Ours now\n");
     assert!(!session.path("repository/foundation").exists());
+}
+
+#[test]
+fn records_move_into_their_bucket_and_out_of_it_before_it_goes() {
+    let tools = tools_or_skip!("records_move_into_their_bucket_and_out_of_it_before_it_goes");
+    let aws = Emulator::ministack(&tools);
+    aws.ask(ACCOUNT, PROVIDER);
+    let file = bootstrap("").replace(
+        "  components:\n",
+        "  recordsBucket: acme-tfstate-111122223333-us-east-1\n  components:\n",
+    );
+    let one = Session::new(&aws.url, &file);
+    let applied = one.well(&["apply", "--yes"]);
+    let place = "s3://acme-tfstate-111122223333-us-east-1/landfall/acme.111122223333.us-east-1";
+    assert!(
+        applied.contains(&format!("The records are kept in {place} from now on.")),
+        "{applied}"
+    );
+
+    // A colleague, on another machine: the same file and nothing else.
+    let other = Session::new(&aws.url, &file);
+    assert!(
+        other.well(&["status"]).contains("Last run: "),
+        "{}",
+        other.well(&["status"])
+    );
+    other.well(&["apply", "--yes"]);
+    let run = |text: &str| {
+        text.lines()
+            .find(|line| line.starts_with("Last run:"))
+            .map(str::to_owned)
+    };
+    assert_eq!(run(&one.well(&["status"])), run(&other.well(&["status"])));
+    let kept = "print(sorted({o['Key'].split('/')[2] for o in client('s3').list_objects_v2(Bucket='acme-tfstate-' + account + '-us-east-1', Prefix='landfall/')['Contents']}))";
+    assert_eq!(
+        aws.ask(ACCOUNT, kept),
+        "['inventory.json', 'journal', 'lease.json', 'runs']"
+    );
+
+    let gone = other.well(&["destroy", "--yes", "--include-retained"]);
+    assert!(gone.contains("Nothing of the platform is left."), "{gone}");
+    assert_eq!(
+        aws.ask(ACCOUNT, "print(client('s3').list_buckets()['Buckets'])"),
+        "[]"
+    );
+    let certificate = other.read(".landfall/acme.111122223333.us-east-1/certificate.json");
+    assert!(certificate.contains("\"clean\": true"), "{certificate}");
+}
+
+#[test]
+fn an_inventory_is_made_anew_from_the_account_alone() {
+    let tools = tools_or_skip!("an_inventory_is_made_anew_from_the_account_alone");
+    let aws = Emulator::ministack(&tools);
+    aws.ask(ACCOUNT, PROVIDER);
+    let session = Session::new(&aws.url, &bootstrap(""));
+    session.well(&["apply", "--yes"]);
+    let inventory = ".landfall/acme.111122223333.us-east-1/inventory.json";
+    let owned = |text: &str| -> Vec<String> {
+        let inventory: serde_json::Value = serde_json::from_str(text).unwrap();
+        let owned = inventory["owned"].as_array().unwrap();
+        let in_the_account = owned
+            .iter()
+            .filter(|one| one["kind"] == "stack" && one["adopted"] != true);
+        in_the_account.map(|one| one["step"].to_string()).collect()
+    };
+    let before = owned(&session.read(inventory));
+    std::fs::remove_dir_all(session.path(".landfall")).unwrap();
+    let rebuilt = session.well(&["status", "--rebuild"]);
+    assert!(rebuilt.contains("The inventory was made anew"), "{rebuilt}");
+    assert_eq!(owned(&session.read(inventory)), before);
+    session.well(&["destroy", "--yes", "--include-retained"]);
+    insta::assert_snapshot!("bootstrap_left", aws.ask(ACCOUNT, LEFT));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use aws_sdk_cloudformation::types::{Stack, StackStatus, Tag};
 use landfall_model::StepId;
 use landfall_model::definition::StepKind;
 use landfall_model::provider::{
-    Applied, Change, Failure, Observed, Outcome, Outputs, Owned, Removed, Standing,
+    Applied, Cause, Change, Failure, Observed, Outcome, Outputs, Owned, Removed, Standing,
 };
 use landfall_model::work::{Known, StackWork, Step, TAG_COMPONENT, TAG_PLATFORM, TAG_STEP, Work};
 use landfall_runner::{ApplyError, Intent, ObserveError, Progress, Provider};
@@ -93,33 +93,55 @@ fn stack_outputs(stack: &Stack) -> Outputs {
         .collect()
 }
 
+/// What an apply cannot clear away: a teardown that was begun.
+const FINISH_THE_TEARDOWN: &str = "a teardown of this stack was begun and did not end: finish it with `landfall destroy`, which \
+     sweeps what stands in the way, then run `landfall apply` again";
+
+/// Why a stack is not touched, and what a person can do.
+struct InTheWay {
+    what: String,
+    way_out: &'static str,
+}
+
+impl InTheWay {
+    fn failure(self) -> Failure {
+        Failure::new(self.what).way_out(self.way_out)
+    }
+
+    fn said(self) -> String {
+        format!("{}; {}", self.what, self.way_out)
+    }
+}
+
 /// Why we must not touch a stack: it is not marked as this platform's.
-fn foreign(stack: &Stack, platform: &str) -> Option<String> {
+fn foreign(stack: &Stack, platform: &str) -> Option<InTheWay> {
     let name = stack.stack_name().unwrap_or_default();
     match tags(stack).get(TAG_PLATFORM) {
         Some(owner) if *owner == platform => None,
-        Some(owner) => Some(format!(
-            "the stack `{name}` belongs to the platform `{owner}`; rename this platform or the component"
-        )),
+        Some(owner) => Some(InTheWay {
+            what: format!("the stack `{name}` belongs to the platform `{owner}`"),
+            way_out: "rename this platform or the component",
+        }),
         // Nothing stands in it yet, and tags of a change set show only once it is executed.
         None if *status(stack) == StackStatus::ReviewInProgress => None,
-        None => Some(format!(
-            "the stack `{name}` was not made by Landfall (it has no `{TAG_PLATFORM}` tag); rename the component or remove the stack"
-        )),
+        None => Some(InTheWay {
+            what: format!("the stack `{name}` was not made by Landfall (it has no `{TAG_PLATFORM}` tag)"),
+            way_out: "rename the component or remove the stack",
+        }),
     }
 }
 
 /// Why a stack whose deletion failed must not be cleared away by an apply: it holds data, and whether
 /// that may go is for `destroy` to ask.
-fn half_deleted(stack: &Stack, work: &StackWork) -> Option<String> {
+fn half_deleted(stack: &Stack, work: &StackWork) -> Option<InTheWay> {
     let holds_data = *status(stack) == StackStatus::DeleteFailed && !work.empty.is_empty();
-    holds_data.then(|| {
-        format!(
-            "the deletion of the stack `{}` failed (DELETE_FAILED) and it still holds {}; finish with `landfall destroy`, \
-             or move the data away and delete the stack",
+    holds_data.then(|| InTheWay {
+        what: format!(
+            "the deletion of the stack `{}` failed (DELETE_FAILED) and it still holds {}",
             work.name,
             work.empty.join(", ")
-        )
+        ),
+        way_out: "finish with `landfall destroy`, or move the data away and delete the stack",
     })
 }
 
@@ -193,7 +215,7 @@ impl Stacks {
         let state = status(stack).as_str().to_owned();
         let in_the_way = foreign(stack, &step.facts.name).or_else(|| half_deleted(stack, work));
         let standing = match (in_the_way, meaning(status(stack))) {
-            (Some(why), _) => Standing::Foreign { why },
+            (Some(why), _) => Standing::Foreign { why: why.said() },
             (None, Meaning::Gone) => Standing::Absent,
             (None, Meaning::Well) => Standing::Present { state: state.clone() },
             (None, Meaning::Busy) => Standing::Busy { state: state.clone() },
@@ -292,7 +314,7 @@ impl Stacks {
                 .map_err(|trouble| trouble.failing(&doing))?;
             let Some(stack) = stack else { return Ok(None) };
             if let Some(why) = foreign(&stack, &step.facts.name).or_else(|| half_deleted(&stack, work)) {
-                return Err(Failure::new(why).into());
+                return Err(why.failure().into());
             }
             let id = stack.stack_id().unwrap_or(&work.name).to_owned();
             match meaning(status(&stack)) {
@@ -308,7 +330,13 @@ impl Stacks {
                 }
                 Meaning::Leftover(_) => {
                     progress.say(format!("{}: clearing it away", status(&stack).as_str()));
-                    self.delete_and_wait(client, &work.name, &id, progress).await?;
+                    let cleared = self.delete_and_wait(client, &work.name, &id, progress).await;
+                    cleared.map_err(|error| match (status(&stack), error) {
+                        (StackStatus::DeleteFailed, ApplyError::Failed(failure)) => {
+                            failure.way_out(FINISH_THE_TEARDOWN).into()
+                        }
+                        (_, error) => error,
+                    })?;
                 }
                 Meaning::Busy => {
                     progress.say(format!("{}: waiting for that to end", status(&stack).as_str()));
@@ -545,7 +573,13 @@ impl Provider for Stacks {
                 Some(Observed {
                     standing: Standing::Foreign { why },
                     ..
-                }) => return Err(Failure::new(why).into()),
+                }) => {
+                    return Err(Failure::new(why)
+                        .way_out(
+                            "do that, or leave the identity provider out of this platform, and run the command again",
+                        )
+                        .into());
+                }
                 Some(Observed {
                     standing: Standing::Found { what },
                     outputs,
@@ -576,9 +610,7 @@ impl Provider for Stacks {
         let stack = describe(&client, name, Some(progress))
             .await
             .map_err(|trouble| trouble.failing(&format!("reading the outputs of `{name}`")))?
-            .ok_or_else(|| {
-                ApplyError::failed(format!("the stack `{name}` is gone right after it was made"))
-            })?;
+            .ok_or_else(|| gone(name))?;
         let protected = stack.enable_termination_protection().unwrap_or(false);
         if protected != work.termination_protection {
             self.protect(&client, name, work.termination_protection, progress)
@@ -623,7 +655,7 @@ impl Provider for Stacks {
             return Ok(Removed::default());
         };
         if let Some(why) = foreign(&stack, platform) {
-            return Err(Failure::new(why)
+            return Err(Failure::new(why.what)
                 .way_out("delete it by hand if it is to go")
                 .into());
         }
@@ -655,6 +687,25 @@ impl Provider for Stacks {
     async fn renew(&self) -> Result<(), String> {
         self.account.renew().await
     }
+}
+
+/// Somebody deleted a stack between its completion and the next look at it.
+fn gone(name: &str) -> ApplyError {
+    Failure {
+        summary: format!("the stack `{name}` is gone right after it was made"),
+        cause: Some(Cause {
+            resource: name.to_owned(),
+            kind: "AWS::CloudFormation::Stack".to_owned(),
+            state: "DELETE_COMPLETE".to_owned(),
+            reason: "somebody else deleted it while this run waited for it".to_owned(),
+            at: String::new(),
+        }),
+        way_out: Some(format!(
+            "find out who deletes it (`aws cloudtrail lookup-events --lookup-attributes \
+             AttributeKey=EventName,AttributeValue=DeleteStack`), then run the command again: it makes `{name}` anew"
+        )),
+    }
+    .into()
 }
 
 /// The parameters a step gives, which must all be known by now.

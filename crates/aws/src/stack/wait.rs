@@ -87,6 +87,10 @@ pub(super) async fn gone(
                 .take()
                 .and_then(|failure| failure.cause)
                 .or(ended.refusal.take());
+            failure.way_out = failure
+                .cause
+                .as_ref()
+                .and_then(|cause| landfall_cloudformation::way_out(&cause.kind, &cause.reason));
             ended.failure = Some(failure);
             return Ok(ended);
         }
@@ -263,25 +267,13 @@ fn kept(events: &[StackEvent]) -> Vec<String> {
 /// A failure told by the event that came first: everything after it, the rollback and the cancelled
 /// neighbours, only follows from it.
 fn failure(name: &str, status: &StackStatus, events: &[StackEvent]) -> Failure {
-    let failed = events.iter().filter(|event| state(event).ends_with("_FAILED"));
-    let own = failed.clone().find(|event| {
-        let reason = event.resource_status_reason().unwrap_or_default();
-        !reason.contains("cancelled") && event.resource_type() != Some("AWS::CloudFormation::Stack")
-    });
-    // Some refusals are told of the stack only, with the event that starts the rollback.
-    let rollback = || {
-        events.iter().find(|event| {
-            state(event).contains("ROLLBACK_IN_PROGRESS") && event.resource_status_reason().is_some()
-        })
+    let told = |event: &StackEvent| Cause {
+        reason: event.resource_status_reason().unwrap_or_default().to_owned(),
+        ..cause(event)
     };
-    let first = own.or_else(|| failed.clone().next()).or_else(rollback);
-    let cause = first.map(cause);
-    let way_out = cause.as_ref().map(|cause| way_out(&cause.reason));
-    Failure {
-        summary: format!("the stack `{name}` ended as {}", status.as_str()),
-        cause,
-        way_out,
-    }
+    let causes: Vec<Cause> = events.iter().map(told).collect();
+    let otherwise = "mend what the reason names, then run the command again: it goes on from here";
+    landfall_cloudformation::failure(name, status.as_str(), &causes, otherwise)
 }
 
 fn cause(event: &StackEvent) -> Cause {
@@ -295,24 +287,4 @@ fn cause(event: &StackEvent) -> Cause {
             .to_owned(),
         at: event.timestamp().map(ToString::to_string).unwrap_or_default(),
     }
-}
-
-/// The next thing to do, for the reasons that are seen most.
-fn way_out(reason: &str) -> String {
-    let reason = reason.to_lowercase();
-    let advice = if reason.contains("already exist") {
-        "something of this name exists outside the stack: remove or rename it"
-    } else if reason.contains("not authorized")
-        || reason.contains("accessdenied")
-        || reason.contains("access denied")
-    {
-        "give the role the permission that the reason names"
-    } else if reason.contains("limit") || reason.contains("quota") || reason.contains("exceeded") {
-        "ask for a higher quota in Service Quotas, or remove what is no longer needed"
-    } else if reason.contains("dependency") || reason.contains("in use") || reason.contains("not empty") {
-        "remove what still uses it"
-    } else {
-        "mend what the reason names"
-    };
-    format!("{advice}, then run the command again: it goes on from here")
 }

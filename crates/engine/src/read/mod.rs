@@ -133,6 +133,10 @@ impl Reading<'_> {
         let mut wanted = Wanted {
             facts,
             artifact_bucket,
+            records_bucket: root
+                .at(["spec", "recordsBucket"])
+                .and_then(Node::text)
+                .map(str::to_owned),
             components: self
                 .uses
                 .iter()

@@ -1,5 +1,6 @@
 //! Kubernetes clusters: what stands in them, and which controllers live there.
 
+pub(crate) mod advice;
 mod api;
 mod object;
 mod pods;

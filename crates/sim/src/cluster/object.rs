@@ -14,7 +14,7 @@ pub(crate) const LABELS: [(&str, &str); 3] = [
 ];
 
 /// What names an object in a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) namespace: String,
     pub(crate) kind: String,

@@ -1,6 +1,6 @@
 //! Pods: when they start, when they are ready, and why they are not. And what else is waited for.
 
-use super::{Cluster, Controller, Key, Object, Pods};
+use super::{Cluster, Controller, Key, Object, Pods, advice};
 use crate::controller;
 use crate::durations;
 use crate::fault::Fault;
@@ -109,26 +109,17 @@ impl Cluster {
         let Some(object) = self.objects.get(key) else {
             return Some((
                 "it was deleted meanwhile".to_owned(),
-                "find out who deletes it".to_owned(),
+                "somebody or something else deletes it (another tool that prunes, a person: the cluster's audit log says who); once \
+                 that has stopped, run the command again: it is made anew"
+                    .to_owned(),
             ));
         };
         let replicas = object.spec()["replicas"].as_u64().unwrap_or(1);
         let wanting = |why: &str, way_out: String| Some((why.to_owned(), way_out));
         let by = |controller: Controller, waits: &str, lacks: &str| {
-            if self.lives(controller, now).is_some() {
-                (
-                    waits.to_owned(),
-                    format!("look at the events of the {}", key.said()),
-                )
-            } else {
-                (
-                    lacks.to_owned(),
-                    format!(
-                        "let the step that installs {} be done before this one, and look whether its pods run",
-                        controller.name()
-                    ),
-                )
-            }
+            let lives = self.lives(controller, now).is_some();
+            let why = if lives { waits } else { lacks };
+            (why.to_owned(), advice::controller(controller, key, lives))
         };
         match key.kind.as_str() {
             "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Pod" | "Job" => match &object.pods {
@@ -136,21 +127,15 @@ impl Cluster {
                 pods if pods.are_ready(now) => None,
                 Pods::Pending(reason) => wanting(
                     &format!("0 of {replicas} pods are ready: Pending: {reason}"),
-                    "look whether the cluster has machines, and whether what the pods need stands".to_owned(),
+                    advice::pending(key, reason),
                 ),
                 Pods::Failing(reason) => wanting(
                     &format!("0 of {replicas} pods are ready: {reason}"),
-                    format!(
-                        "mend that, look at `kubectl logs` of the {}, and run the command again",
-                        key.said()
-                    ),
+                    advice::failing(key, reason),
                 ),
                 _ => wanting(
                     &format!("0 of {replicas} pods are ready: they start"),
-                    format!(
-                        "look at `kubectl logs` of the {}, or give it more time with `within`",
-                        key.said()
-                    ),
+                    advice::slow(key),
                 ),
             },
             "Ingress" if !controller::is_ours(object) => None,

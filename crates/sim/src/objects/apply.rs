@@ -8,7 +8,7 @@ use landfall_runner::{ApplyError, Progress};
 
 use super::desired::{self, Desired};
 use super::{SimObjects, foreign, of_step, outputs, owned};
-use crate::cluster::{Key, Put, Refusal, Status};
+use crate::cluster::{Key, Put, Refusal, Status, advice};
 use crate::trouble::Trouble;
 
 /// How often what is waited for is looked at: often at first.
@@ -36,6 +36,18 @@ struct Awaited {
     way_out: String,
 }
 
+/// What the first that is not ready waits for itself, when that is among the others.
+fn first_cause(mut awaited: Vec<Awaited>) -> Awaited {
+    let claim = awaited[0]
+        .why
+        .rsplit_once("PersistentVolumeClaims: ")
+        .map(|(_, name)| name.to_owned());
+    let is_claim =
+        |one: &Awaited| one.key.kind == "PersistentVolumeClaim" && claim.as_ref() == Some(&one.key.name);
+    let place = awaited.iter().position(is_claim).unwrap_or(0);
+    awaited.swap_remove(place)
+}
+
 /// A cluster, as far as it is there.
 enum There {
     Not,
@@ -60,11 +72,16 @@ impl SimObjects {
         work: &ObjectsWork,
         progress: &Progress,
     ) -> Result<Applied, ApplyError> {
-        let wanted = desired::all(step, work).map_err(ApplyError::failed)?;
+        let unknown = |why: String| {
+            Failure::new(why).way_out(
+                "let the step that gives the value be done before this one: take it from its outputs",
+            )
+        };
+        let wanted = desired::all(step, work).map_err(unknown)?;
         let cluster = work
             .cluster
             .value()
-            .ok_or_else(|| ApplyError::failed("the cluster is not known yet"))?;
+            .ok_or_else(|| unknown("the cluster is not known yet".to_owned()))?;
         let began = self.world.now();
         let applying = Applying {
             objects: self,
@@ -90,14 +107,7 @@ impl SimObjects {
         let (given, owned) = applying.result().await?;
         for name in work.outputs.keys() {
             if !given.contains_key(name) {
-                let output = &work.outputs[name];
-                return Err(Failure::new(format!(
-                    "the {} has nothing at `{}`, which is to be the output `{name}`",
-                    output.of.replacen('/', " ", 1),
-                    output.path
-                ))
-                .way_out("look at the object's status, or name another path")
-                .into());
+                return Err(applying.lacks(name).into());
             }
         }
         let outcome = match (made, changed, pruned) {
@@ -157,20 +167,33 @@ impl Applying<'_> {
             match there {
                 There::Yes => return Ok(()),
                 There::Not => {
-                    return Err(Failure::new(format!(
-                        "there is no EKS cluster `{}` in {}",
-                        self.cluster,
-                        self.region()
-                    ))
-                    .way_out("let the step that makes the cluster be done before this one: take the name from its outputs")
+                    let summary = format!("there is no EKS cluster `{}` in {}", self.cluster, self.region());
+                    return Err(Failure {
+                        cause: Some(self.cause_of_cluster("absent", "no cluster of this name was found")),
+                        ..Failure::new(summary)
+                    }
+                    .way_out(
+                        "let the step that makes the cluster be done before this one: take the name from its outputs \
+                         (`aws eks list-clusters` shows those that stand)",
+                    )
                     .into());
                 }
                 There::NotYet if self.is_over() => {
-                    return Err(ApplyError::failed(format!(
+                    let summary = format!(
                         "the EKS cluster `{}` does not answer after {}",
                         self.cluster,
                         self.within()
-                    )));
+                    );
+                    return Err(Failure {
+                        cause: Some(self.cause_of_cluster("CREATING", "its API server does not answer yet")),
+                        ..Failure::new(summary)
+                    }
+                    .way_out(format!(
+                        "look at its status with `aws eks describe-cluster --name {}`; once it is ACTIVE, run the command again: it \
+                         goes on from here",
+                        self.cluster
+                    ))
+                    .into());
                 }
                 There::NotYet if !said => {
                     said = true;
@@ -235,19 +258,11 @@ impl Applying<'_> {
                 Err(refusal) => refusal,
             };
             if !refusal.passes || self.is_over() {
-                let way_out = if refusal.reason.starts_with("no matches") {
-                    "let the step that defines this kind be done before this one"
-                } else if refusal.reason.contains("calling webhook") {
-                    "look why the pods behind the webhook do not run, or remove its configuration"
-                } else if refusal.reason.contains("not found") {
-                    "make the namespace in this step, or in one that is done before it"
-                } else {
-                    "mend what it says and run the command again"
-                };
+                let way_out = advice::refused(&one.key, &refusal.reason);
                 return Err(Failure {
                     summary: format!("the {} could not be applied", one.key.said()),
                     cause: Some(self.cause(&one.key, "Refused", refusal.reason)),
-                    way_out: Some(way_out.to_owned()),
+                    way_out: Some(way_out),
                 }
                 .into());
             }
@@ -275,12 +290,52 @@ impl Applying<'_> {
         }
     }
 
+    fn cause_of_cluster(&self, state: &str, reason: &str) -> Cause {
+        Cause {
+            resource: self.cluster.to_owned(),
+            kind: "AWS::EKS::Cluster".to_owned(),
+            state: state.to_owned(),
+            reason: reason.to_owned(),
+            at: self.objects.world.text(self.objects.world.now()),
+        }
+    }
+
+    /// Why an output cannot be given: its object stands and has nothing there.
+    fn lacks(&self, output: &str) -> Failure {
+        let declared = &self.work.outputs[output];
+        let of = declared.of.replacen('/', " ", 1);
+        let (kind, name) = declared.of.split_once('/').unwrap_or(("", &declared.of));
+        let mut objects = self.work.objects.iter();
+        let key = objects
+            .find(|one| one.kind == kind && one.name == name)
+            .map(|one| Key::new(&one.api_version, kind, one.namespace.as_deref(), name))
+            .unwrap_or_default();
+        Failure {
+            summary: format!(
+                "the {of} has nothing at `{}`, which is to be the output `{output}`",
+                declared.path
+            ),
+            cause: Some(Cause {
+                resource: name.to_owned(),
+                kind: kind.to_owned(),
+                state: "Ready".to_owned(),
+                reason: format!("it is ready, and `{}` is not in it", declared.path),
+                at: self.objects.world.text(self.objects.world.now()),
+            }),
+            way_out: Some(format!(
+                "`kubectl get {} -o yaml` shows what it has: name a path that is there in the step's outputs, then run the command \
+                 again",
+                key.for_kubectl()
+            )),
+        }
+    }
+
     /// Deletes objects of this step that the manifests no longer have, and waits until they are gone.
     async fn prune(&self, wanted: &[Desired]) -> Result<usize, ApplyError> {
         let mut looks = Looks::new();
         let mut unwanted: Option<usize> = None;
         loop {
-            let left: Vec<Key> = self
+            let left: Vec<(Key, Failure)> = self
                 .objects
                 .world
                 .call(Some(self.progress), |state, now| {
@@ -292,7 +347,13 @@ impl Applying<'_> {
                         for key in &left {
                             state.delete_object(cluster, key, now);
                         }
-                        (left, cluster.uid)
+                        let at = self.objects.world.text(now);
+                        let after = self.within();
+                        let hang = |key: Key| {
+                            let failure = super::remove::hangs(cluster, &key, now, &after, &at);
+                            (key, failure)
+                        };
+                        (left.into_iter().map(hang).collect::<Vec<_>>(), cluster.uid)
                     });
                     Ok(left.map_or_else(Vec::new, |(left, uid)| {
                         if !left.is_empty() {
@@ -304,15 +365,11 @@ impl Applying<'_> {
                 .await
                 .map_err(|trouble| self.failing(trouble))?;
             let count = *unwanted.get_or_insert(left.len());
-            let Some(first) = left.first() else {
+            let Some((first, failure)) = left.into_iter().next() else {
                 return Ok(count);
             };
             if self.is_over() {
-                return Err(ApplyError::failed(format!(
-                    "the {}, which the manifests no longer have, is not gone after {}",
-                    first.said(),
-                    self.within()
-                )));
+                return Err(failure.into());
             }
             self.progress
                 .say(format!("removing {}, no longer in the manifests", first.said()));
@@ -332,26 +389,22 @@ impl Applying<'_> {
                     let Some(cluster) = state.cluster(self.region(), self.cluster) else {
                         return Err(Trouble::Refused(format!("the cluster {} is gone", self.cluster)));
                     };
-                    let mut done = 0;
-                    let mut first = None;
-                    for one in wanted {
-                        match cluster.unready(&one.key, now) {
-                            None => done += 1,
-                            Some((why, way_out)) if first.is_none() => {
-                                let key = one.key.clone();
-                                first = Some(Awaited { key, why, way_out });
-                            }
-                            Some(_) => {}
-                        }
-                    }
-                    Ok((first, done))
+                    let unready = |one: &Desired| {
+                        let (why, way_out) = cluster.unready(&one.key, now)?;
+                        let key = one.key.clone();
+                        Some(Awaited { key, why, way_out })
+                    };
+                    let unready: Vec<Awaited> = wanted.iter().filter_map(unready).collect();
+                    let done = wanted.len() - unready.len();
+                    Ok((unready, done))
                 })
                 .await
                 .map_err(|trouble| self.failing(trouble))?;
-            let Some(Awaited { key, why, way_out }) = awaited else {
+            let Some(Awaited { key, why, .. }) = awaited.first() else {
                 return Ok(());
             };
             if self.is_over() {
+                let Awaited { key, why, way_out } = first_cause(awaited);
                 return Err(Failure {
                     summary: format!("the {} is not ready after {}", key.said(), self.within()),
                     cause: Some(self.cause(&key, "NotReady", why)),

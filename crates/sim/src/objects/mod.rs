@@ -89,22 +89,6 @@ fn held(key: &Key, object: &Object) -> Option<String> {
     (!object.own_claims().is_empty()).then(|| "PersistentVolumeClaim".to_owned())
 }
 
-/// The kinds of what an Application has made that a controller may have to clean up after, as its status
-/// lists them.
-fn made_by(cluster: &Cluster, application: &Key) -> Vec<String> {
-    let mut makers = vec![application];
-    let mut kinds = Vec::new();
-    while let Some(maker) = makers.pop() {
-        for (key, object) in &cluster.objects {
-            if object.owner.as_ref() == Some(maker) {
-                kinds.extend(held(key, object));
-                makers.push(key);
-            }
-        }
-    }
-    kinds
-}
-
 /// How to find a step's objects again.
 fn owned<'a>(
     step: &StepId,
@@ -124,7 +108,7 @@ fn owned<'a>(
         }));
         holds.extend(held(key, object));
         if key.kind == "Application" {
-            holds.extend(made_by(cluster, key));
+            holds.push(Owned::ANYTHING.to_owned());
         }
         let said = object.annotation(CONTROLS).unwrap_or_default();
         controls.extend(said.split(',').filter(|kind| !kind.is_empty()).map(str::to_owned));

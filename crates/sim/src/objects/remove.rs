@@ -1,18 +1,20 @@
 //! Removing a step's objects, and stopping what makes things anew.
 
-use landfall_model::provider::{Failure, Owned, Removed};
+use landfall_model::provider::{Cause, Failure, Owned, Removed};
 use landfall_runner::{ApplyError, Progress};
 use serde_json::json;
 
 use super::SimObjects;
 use super::apply::Looks;
 use super::owner;
-use crate::cluster::{Cluster, Controller, Key, Object};
+use crate::cluster::{Cluster, Controller, Key, Object, advice};
 use crate::trouble::Trouble;
 use crate::world::State;
 
 /// How long something that hangs is waited for.
 const PATIENCE_MS: u64 = 15 * 60 * 1000;
+/// How long something that nobody cares for any more is waited for, when its cluster goes too.
+const ABANDONED_MS: u64 = 2 * 60 * 1000;
 /// How long a volume is waited for that nobody seems to delete.
 const VOLUME_MS: u64 = 60 * 1000;
 
@@ -65,10 +67,20 @@ fn rank(key: &Key, object: &Object) -> u8 {
     }
 }
 
+/// An object that is being removed.
+struct Waiting {
+    key: Key,
+    finalizers: Vec<String>,
+    /// Whether what takes them off lives.
+    lives: bool,
+    /// Whether that is a controller whose things a sweep finds: then it may be left to the sweep.
+    known: bool,
+}
+
 /// What is left of a step's objects at some moment.
 struct Left {
     /// What is being removed now, with what it waits for.
-    now: Vec<(Key, Vec<String>, bool)>,
+    now: Vec<Waiting>,
     all: usize,
     /// Volumes that are still to be deleted, and whether anything lives that would.
     volumes: Vec<String>,
@@ -107,7 +119,12 @@ impl State {
                 let holds = object.finalizers.iter().cloned().collect();
                 let controller = waits_for(key, object);
                 let lives = controller.is_none_or(|one| cluster.lives(one, now).is_some());
-                (key.clone(), holds, lives)
+                Waiting {
+                    key: key.clone(),
+                    finalizers: holds,
+                    lives,
+                    known: controller.is_some(),
+                }
             };
             let current = all
                 .iter()
@@ -209,13 +226,39 @@ impl SimObjects {
                     return Ok(Removed { kept: kept.collect() });
                 }
             }
+            // Nobody cleans up behind these any more, or somebody is at it for ever. The cluster takes them along,
+            // and the sweep what was made for them.
+            let abandoned = waited >= ABANDONED_MS && left.now.iter().all(|one| !one.lives)
+                || waited >= PATIENCE_MS && left.now.iter().all(|one| one.known);
+            if owned.goes_along && abandoned {
+                let kept = left.now.iter().map(|one| {
+                    format!(
+                        "the {} goes with its cluster: nothing takes off {}",
+                        one.key.said(),
+                        one.finalizers.join(", ")
+                    )
+                });
+                return Ok(Removed { kept: kept.collect() });
+            }
             if waited >= PATIENCE_MS
-                && let Some((key, finalizers, lives)) = left.now.first()
+                && let Some(Waiting { key, .. }) = left.now.first()
             {
-                return Err(hangs(key, finalizers, *lives).into());
+                let after = format!("{} min", PATIENCE_MS / 60_000);
+                let failure = self
+                    .world
+                    .call(Some(progress), |state, now| {
+                        let cluster = state.cluster(address.region, address.cluster);
+                        let at = self.world.text(now);
+                        Ok(cluster.map(|cluster| hangs(cluster, key, now, &after, &at)))
+                    })
+                    .await
+                    .map_err(failing)?;
+                if let Some(failure) = failure {
+                    return Err(failure.into());
+                }
             }
             let message = match left.now.first() {
-                Some((key, _, _)) => format!("waiting for {} to be gone", key.said()),
+                Some(one) => format!("waiting for {} to be gone", one.key.said()),
                 None => format!("waiting for the volume {} to be deleted", left.volumes.join(", ")),
             };
             if message != told {
@@ -304,26 +347,94 @@ fn stop(key: &Key, object: &mut Object) -> Option<String> {
     (object.generation != before).then_some(said)
 }
 
-fn hangs(key: &Key, finalizers: &[String], lives: bool) -> Failure {
+/// How many things left in a namespace are named.
+const NAMED: usize = 3;
+
+/// Why something that is deleted is not gone `after` a while.
+pub(super) fn hangs(cluster: &Cluster, key: &Key, now: u64, after: &str, at: &str) -> Failure {
     let said = key.said();
-    let minutes = PATIENCE_MS / 60_000;
-    if finalizers.is_empty() {
-        return Failure::new(format!(
-            "the {said} is not gone after {minutes} min: something is left in it"
-        ))
-        .way_out(format!("look what is left in the {said}, and why it does not go"));
+    let object = cluster.objects.get(key);
+    let finalizers: Vec<String> =
+        object.map_or_else(Vec::new, |object| object.finalizers.iter().cloned().collect());
+    let controller = object.and_then(|object| waits_for(key, object));
+    let lives = controller.is_none_or(|one| cluster.lives(one, now).is_some());
+    let made = made_by(cluster, key);
+    let within = |other: &Key| match key.kind.as_str() {
+        "Namespace" => other.namespace == key.name,
+        _ => made.contains(other),
+    };
+    let mut left: Vec<(&Key, &Object)> = cluster
+        .objects
+        .iter()
+        .filter(|(other, _)| within(other))
+        .collect();
+    // What is held back itself holds back the rest.
+    left.sort_by_key(|(_, object)| object.finalizers.is_empty());
+    let held = left
+        .first()
+        .filter(|(_, object)| !object.finalizers.is_empty())
+        .copied();
+    let mut inside: Vec<String> = left
+        .iter()
+        .map(|(other, object)| match object.finalizers.first() {
+            Some(finalizer) => format!("the {} (finalizer {finalizer})", other.said()),
+            None => format!("the {}", other.said()),
+        })
+        .collect();
+    let more = inside.len().saturating_sub(NAMED);
+    inside.truncate(NAMED);
+    if more > 0 {
+        inside.push(format!("{more} more"));
     }
-    let list = finalizers.join(", ");
-    let failure = Failure::new(format!(
-        "the {said} is not gone after {minutes} min: it waits for its finalizer {list}"
-    ));
-    if lives {
-        failure.way_out(format!(
-            "look what {list} waits for; when nothing cares for it any more, take it off with `kubectl patch`, and run the command again"
-        ))
-    } else {
-        failure.way_out(format!(
-            "the controller that takes off {list} does not run: start it again, or take the finalizer off with `kubectl patch` and let the sweep remove what it made"
-        ))
+    let reason = match (finalizers.as_slice(), inside.as_slice()) {
+        ([], []) => "it was asked to go, and nothing says why it does not".to_owned(),
+        ([], left) => format!("it still holds {}", left.join(", ")),
+        (finalizers, []) => format!("it waits for its finalizer {}", finalizers.join(", ")),
+        (finalizers, left) => format!(
+            "it waits for its finalizer {}, and still there is {}",
+            finalizers.join(", "),
+            left.join(", ")
+        ),
+    };
+    let resource = match key.namespace.as_str() {
+        "" => key.name.clone(),
+        namespace => format!("{namespace}/{}", key.name),
+    };
+    Failure {
+        summary: format!("the {said} is not gone after {after}"),
+        cause: Some(Cause {
+            resource,
+            kind: key.kind.clone(),
+            state: "Terminating".to_owned(),
+            reason,
+            at: at.to_owned(),
+        }),
+        way_out: Some(match held {
+            // What is inside has to go first: that is where to begin.
+            Some((other, object)) if lives => {
+                let finalizers: Vec<String> = object.finalizers.iter().cloned().collect();
+                let lives = waits_for(other, object).is_none_or(|one| cluster.lives(one, now).is_some());
+                let advice = advice::hanging(other, &finalizers, &[], lives);
+                format!("begin with the {}: {advice}", other.said())
+            }
+            _ => advice::hanging(key, &finalizers, &inside, lives),
+        }),
     }
+}
+
+/// What an object has made, and what that has made.
+fn made_by(cluster: &Cluster, maker: &Key) -> Vec<Key> {
+    let mut made = vec![maker.clone()];
+    let mut at = 0;
+    while at < made.len() {
+        let next = cluster
+            .objects
+            .iter()
+            .filter(|(key, object)| object.owner.as_ref() == Some(&made[at]) && !made.contains(key));
+        let next: Vec<Key> = next.map(|(key, _)| key.clone()).collect();
+        made.extend(next);
+        at += 1;
+    }
+    made.remove(0);
+    made
 }

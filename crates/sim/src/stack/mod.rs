@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use landfall_model::StepId;
 use landfall_model::definition::{Existing, StepKind};
 use landfall_model::provider::{
-    Applied, Change, Failure, Observed, Outcome, Outputs, Owned, Removed, Standing,
+    Applied, Cause, Change, Failure, Observed, Outcome, Outputs, Owned, Removed, Standing,
 };
 use landfall_model::work::{StackWork, Step, TAG_COMPONENT, TAG_PLATFORM, TAG_STEP, Work};
 use landfall_runner::{ApplyError, Intent, ObserveError, Progress, Provider};
@@ -65,6 +65,26 @@ fn meaning(status: &str) -> Meaning {
     }
 }
 
+/// What an apply cannot clear away: a teardown that was begun.
+const FINISH_THE_TEARDOWN: &str = "a teardown of this stack was begun and did not end: finish it with `landfall destroy`, which \
+     sweeps what stands in the way, then run `landfall apply` again";
+
+/// Why a stack is not touched, and what a person can do.
+struct InTheWay {
+    what: String,
+    way_out: &'static str,
+}
+
+impl InTheWay {
+    fn failure(self) -> Failure {
+        Failure::new(self.what).way_out(self.way_out)
+    }
+
+    fn said(self) -> String {
+        format!("{}; {}", self.what, self.way_out)
+    }
+}
+
 /// A stack as a call shows it.
 struct Shown {
     name: String,
@@ -98,30 +118,32 @@ impl Shown {
     }
 
     /// Why we must not touch it: it is not marked as this platform's.
-    fn foreign(&self, platform: &str) -> Option<String> {
+    fn foreign(&self, platform: &str) -> Option<InTheWay> {
         let name = &self.name;
         match self.tags.get(TAG_PLATFORM) {
             Some(owner) if owner == platform => None,
-            Some(owner) => Some(format!(
-                "the stack `{name}` belongs to the platform `{owner}`; rename this platform or the component"
-            )),
-            None => Some(format!(
-                "the stack `{name}` was not made by Landfall (it has no `{TAG_PLATFORM}` tag); rename the component or remove the stack"
-            )),
+            Some(owner) => Some(InTheWay {
+                what: format!("the stack `{name}` belongs to the platform `{owner}`"),
+                way_out: "rename this platform or the component",
+            }),
+            None => Some(InTheWay {
+                what: format!("the stack `{name}` was not made by Landfall (it has no `{TAG_PLATFORM}` tag)"),
+                way_out: "rename the component or remove the stack",
+            }),
         }
     }
 
     /// Why a stack whose deletion failed must not be cleared away by an apply: it holds data, and whether
     /// that may go is for `destroy` to ask.
-    fn half_deleted(&self, work: &StackWork) -> Option<String> {
+    fn half_deleted(&self, work: &StackWork) -> Option<InTheWay> {
         let holds_data = self.status == "DELETE_FAILED" && !work.empty.is_empty();
-        holds_data.then(|| {
-            format!(
-                "the deletion of the stack `{}` failed (DELETE_FAILED) and it still holds {}; finish with `landfall destroy`, \
-                 or move the data away and delete the stack",
+        holds_data.then(|| InTheWay {
+            what: format!(
+                "the deletion of the stack `{}` failed (DELETE_FAILED) and it still holds {}",
                 work.name,
                 work.empty.join(", ")
-            )
+            ),
+            way_out: "finish with `landfall destroy`, or move the data away and delete the stack",
         })
     }
 
@@ -233,7 +255,7 @@ impl SimStacks {
             .foreign(&step.facts.name)
             .or_else(|| stack.half_deleted(work));
         let standing = match (in_the_way, meaning(stack.status)) {
-            (Some(why), _) => Standing::Foreign { why },
+            (Some(why), _) => Standing::Foreign { why: why.said() },
             (None, Meaning::Well) => Standing::Present { state },
             (None, Meaning::Busy) => Standing::Busy { state },
             (None, Meaning::Leftover(why)) => Standing::Leftover {
@@ -404,7 +426,22 @@ impl Provider for SimStacks {
             None => self.begin(work, &goal, before.as_ref(), intent, progress).await?,
         };
         let describing = |trouble: Trouble| trouble.failing(&format!("reading the outputs of `{name}`"));
-        let gone = || ApplyError::failed(format!("the stack `{name}` is gone right after it was made"));
+        let gone = || {
+            ApplyError::from(Failure {
+                summary: format!("the stack `{name}` is gone right after it was made"),
+                cause: Some(Cause {
+                    resource: name.to_owned(),
+                    kind: spec::STACK.to_owned(),
+                    state: "DELETE_COMPLETE".to_owned(),
+                    reason: "somebody else deleted it while this run waited for it".to_owned(),
+                    at: self.world.text(self.world.now()),
+                }),
+                way_out: Some(format!(
+                    "find out who deletes it (`aws cloudtrail lookup-events --lookup-attributes \
+                     AttributeKey=EventName,AttributeValue=DeleteStack`), then run the command again: it makes `{name}` anew"
+                )),
+            })
+        };
         let mut stack = self
             .describe(&work.region, name, &intent.token, Some(progress))
             .await
@@ -474,7 +511,7 @@ impl Provider for SimStacks {
                 .map_err(looking)?;
             let Some(stack) = stack else { break };
             if let Some(why) = stack.foreign(platform) {
-                return Err(Failure::new(why)
+                return Err(Failure::new(why.what)
                     .way_out("delete it by hand if it is to go")
                     .into());
             }
@@ -534,7 +571,11 @@ fn adopted(found: Observed) -> Result<Applied, ApplyError> {
             owned: found.owned,
             notes: vec![format!("uses {what}; destroy leaves it in place")],
         }),
-        Standing::Foreign { why } => Err(Failure::new(why).into()),
+        Standing::Foreign { why } => Err(Failure::new(why)
+            .way_out(
+                "do that, or leave the identity provider out of this platform, and run the command again",
+            )
+            .into()),
         other => unreachable!("what exists is found or foreign, not {other:?}"),
     }
 }

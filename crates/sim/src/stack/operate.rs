@@ -11,7 +11,7 @@ use landfall_runner::{ApplyError, Intent, Progress};
 use super::record::Begun;
 use super::spec::Spec;
 use super::timeline::Event;
-use super::{Meaning, Shown, SimStacks, meaning};
+use super::{FINISH_THE_TEARDOWN, Meaning, Shown, SimStacks, meaning};
 
 /// How often a busy stack is looked at: often at first, because short operations are common. The longest
 /// wait is shorter than for a real account, which must not be asked too often.
@@ -46,7 +46,7 @@ impl SimStacks {
                 .foreign(&step.facts.name)
                 .or_else(|| stack.half_deleted(work))
             {
-                return Err(Failure::new(why).into());
+                return Err(why.failure().into());
             }
             // Begun before a crash or a lost answer. How it ends is how this step ends.
             if stack.begun.is_some() {
@@ -64,7 +64,11 @@ impl SimStacks {
                 }
                 Meaning::Leftover(_) => {
                     progress.say(format!("{}: clearing it away", stack.status));
-                    self.delete_and_wait(&stack, "", progress).await?;
+                    let cleared = self.delete_and_wait(&stack, "", progress).await;
+                    cleared.map_err(|error| match stack.status {
+                        "DELETE_FAILED" => finish_the_teardown(error),
+                        _ => error,
+                    })?;
                 }
                 Meaning::Stuck(_) => {
                     progress.say(format!("{}: continuing the rollback", stack.status));
@@ -139,25 +143,26 @@ impl SimStacks {
         if matches!(status, "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "DELETE_COMPLETE") {
             return None;
         }
-        let first = events.iter().find(|event| event.status.ends_with("_FAILED"));
-        let cause = first.map(|event| Cause {
-            resource: event.resource.clone().unwrap_or_else(|| name.to_owned()),
-            kind: event.kind.clone(),
-            state: event.status.to_owned(),
-            reason: event.reason.clone().unwrap_or_default(),
-            at: self.world.text(event.at),
-        });
-        Some(Failure {
-            summary: format!("the stack `{name}` ended as {status}"),
-            cause,
-            way_out: Some(if status == "DELETE_FAILED" {
-                format!(
-                    "remove what keeps the resource in use, then run the command again; the stack is `{name}`"
-                )
-            } else {
-                "run the command again: in a simulated cloud, what failed once is mended".to_owned()
-            }),
-        })
+        let causes: Vec<Cause> = events
+            .iter()
+            .map(|event| Cause {
+                resource: event.resource.clone().unwrap_or_else(|| name.to_owned()),
+                kind: event.kind.clone(),
+                state: event.status.to_owned(),
+                reason: event.reason.clone().unwrap_or_default(),
+                at: self.world.text(event.at),
+            })
+            .collect();
+        let otherwise = if status == "DELETE_FAILED" {
+            format!(
+                "remove what keeps the resource in use, then run the command again; the stack is `{name}`"
+            )
+        } else {
+            "run the command again: in a simulated cloud, what failed once is mended".to_owned()
+        };
+        Some(landfall_cloudformation::failure(
+            name, status, &causes, &otherwise,
+        ))
     }
 
     /// Deletes a stack and waits until it is gone.
@@ -231,6 +236,14 @@ impl SimStacks {
             })
             .await
             .map_err(|trouble| trouble.failing(&doing))
+    }
+}
+
+/// Says that a teardown was begun, and that finishing it is not an apply's.
+fn finish_the_teardown(error: ApplyError) -> ApplyError {
+    match error {
+        ApplyError::Failed(failure) => failure.way_out(FINISH_THE_TEARDOWN).into(),
+        other => other,
     }
 }
 

@@ -146,19 +146,20 @@ async fn credentials_that_will_not_last_are_refused_before_anything_is_made() {
     00:00:00.600  access.identity starts as landfall-a6af4849c8cb
     00:00:00.600  signIn.clientSecret starts as landfall-afa0c6fcfa16
     00:00:00.720  access.identity failed after 0.1 s: the credentials of arn:aws:sts::111122223333:assumed-role/simulated/you last 299 s, but at least 900 s are needed
-        way out: sign in again
+        first: credentials arn:aws:sts::111122223333:assumed-role/simulated/you EXPIRING at 2026-01-01T00:00:00.720Z: they expire in 299 s
+        way out: sign in again (`aws sso login`) and run the command again; when new credentials are as short, raise the session's maximum duration in IAM or IAM Identity Center
     00:00:00.720  access.boundary is skipped because of access.identity
     00:00:00.720  access.oidc is skipped because of access.identity
     00:00:00.720  access.state is skipped because of access.identity
     00:00:00.720  access.pipeline is skipped because of access.identity
     00:00:00.720  signIn.pool is skipped because of access.identity
     00:00:00.720  signIn.discovery is skipped because of access.identity
-    00:00:00.960  signIn.clientSecret is done: Created in 0.4 s
+    00:00:01.080  signIn.clientSecret is done: Created in 0.4 s
         arn: arn:aws:secretsmanager:us-east-1:111122223333:secret:acme-signIn-clientSecret-urazmy
         name: acme-signIn-clientSecret
         reference: {{resolve:secretsmanager:arn:aws:secretsmanager:us-east-1:111122223333:secret:acme-signIn-clientSecret-urazmy:SecretString}}
         owns {"name":"acme-signIn-clientSecret","recoveryDays":7}
-    00:00:00.960  finished, badly
+    00:00:01.080  finished, badly
     "#);
     assert_eq!(stage.world.stacks(), []);
 }
@@ -241,6 +242,7 @@ async fn throttling_without_end_fails_the_step_in_the_end() {
     00:00:00.600  access.identity starts as landfall-a6af4849c8cb
     00:00:00.600  signIn.clientSecret starts as landfall-afa0c6fcfa16
     00:15:18.220  access.identity failed after 917.6 s: asking whose credentials these are: Rate exceeded (Throttling)
+        way out: AWS has been asked too often for a quarter of an hour, perhaps by somebody else in this account (CloudTrail shows who): run the command again once that is over; it goes on from here
     00:15:18.220  access.boundary is skipped because of access.identity
     00:15:18.220  access.oidc is skipped because of access.identity
     00:15:18.220  access.state is skipped because of access.identity
@@ -248,6 +250,7 @@ async fn throttling_without_end_fails_the_step_in_the_end() {
     00:15:18.220  signIn.pool is skipped because of access.identity
     00:15:18.220  signIn.discovery is skipped because of access.identity
     00:15:18.220  signIn.clientSecret failed after 917.6 s: making the secret `acme-signIn-clientSecret`: Rate exceeded (Throttling)
+        way out: AWS has been asked too often for a quarter of an hour, perhaps by somebody else in this account (CloudTrail shows who): run the command again once that is over; it goes on from here
     00:15:18.220  finished, badly
     ");
 }

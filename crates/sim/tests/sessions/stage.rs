@@ -608,6 +608,7 @@ fn paragraph(entry: &Entry) -> String {
             owned,
             notes,
             took_ms,
+            landmarks: _,
         } => {
             let mut text = format!("{step} is done: {outcome:?} in {:.1} s", *took_ms as f64 / 1000.0);
             for (name, value) in outputs {
