@@ -88,7 +88,11 @@ impl Records {
     }
 
     /// Moves them into the bucket, once it is there and has none yet. Returns where they are from now on.
-    pub(crate) async fn into_bucket(&self, taker: &Taker, tell: Tell<'_>) -> anyhow::Result<Option<Store>> {
+    pub(crate) async fn move_into_bucket(
+        &self,
+        taker: &Taker,
+        tell: Tell<'_>,
+    ) -> anyhow::Result<Option<Store>> {
         match self.in_bucket().await? {
             Some(bucket) if self.only_beside(&bucket).await? => {
                 self.beside.copy_to(&bucket, taker, tell).await?;
@@ -99,7 +103,7 @@ impl Records {
     }
 
     /// Moves them back into the bucket, when it did not go after all.
-    pub(crate) async fn back_into_bucket(&self, taker: &Taker, tell: Tell<'_>) -> anyhow::Result<()> {
+    pub(crate) async fn move_back_into_bucket(&self, taker: &Taker, tell: Tell<'_>) -> anyhow::Result<()> {
         if let Some(bucket) = self.in_bucket().await? {
             self.beside.copy_to(&bucket, taker, tell).await?;
         }
@@ -107,7 +111,7 @@ impl Records {
     }
 
     /// Moves them out of the bucket, which may be about to go. Returns where they are from now on.
-    pub(crate) async fn out_of_bucket(&self, taker: &Taker, tell: Tell<'_>) -> anyhow::Result<Store> {
+    pub(crate) async fn move_out_of_bucket(&self, taker: &Taker, tell: Tell<'_>) -> anyhow::Result<Store> {
         if let Some(bucket) = self.in_bucket().await?
             && bucket.last_run().await?.is_some()
         {

@@ -50,6 +50,12 @@ pub enum Error {
     },
 }
 
+/// Tells what a step of a plan usually takes, in milliseconds.
+pub type Usually = dyn Fn(&Plan, &PlannedStep) -> Option<u64> + Send + Sync;
+
+/// Makes who watches a run of a plan.
+pub type WatcherOf = dyn Fn(&Plan) -> Arc<dyn Watcher> + Send + Sync;
+
 /// A platform, the world it is to stand in, and its records.
 #[derive(Clone)]
 pub struct Session {
@@ -63,15 +69,15 @@ pub struct Session {
     pub store: Store,
     /// A part for names that no two plans or runs share.
     pub unique: Arc<dyn Fn() -> String + Send + Sync>,
-    /// What a step usually takes, for those that were never timed here, in milliseconds.
-    pub usually: Arc<dyn Fn(&Plan, &PlannedStep) -> Option<u64> + Send + Sync>,
+    /// What a step usually takes, for those that were never timed here.
+    pub usually: Arc<Usually>,
 }
 
 /// How a run is watched and steered.
 #[derive(Clone)]
 pub struct Steering {
     /// Who watches a run of this plan.
-    pub watcher: Arc<dyn Fn(&Plan) -> Arc<dyn Watcher> + Send + Sync>,
+    pub watcher: Arc<WatcherOf>,
     /// Turns true when the run should stop.
     pub stop: watch::Receiver<bool>,
     /// How many steps may run at once.

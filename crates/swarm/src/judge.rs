@@ -113,10 +113,8 @@ fn sound(run: &PastRun, intents: &mut BTreeSet<String>) -> Vec<String> {
                     wrong.push(format!("{step} was begun before {before} was done"));
                 }
             }
-            Entry::StepDone { step, .. } => {
-                if !done.insert(step) {
-                    wrong.push(format!("{step} was done twice in one run"));
-                }
+            Entry::StepDone { step, .. } if !done.insert(step) => {
+                wrong.push(format!("{step} was done twice in one run"));
             }
             _ => {}
         }

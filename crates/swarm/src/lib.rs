@@ -5,7 +5,7 @@
 //! cloud and in virtual time. In the end the platform stands as its file says, then nothing of it is left, and on
 //! the way nothing was done twice, nothing went unrecorded, and no record claimed what the world denied.
 //!
-//! The proof is proven too: see [`landfall_model::planted`].
+//! The proof is proven too: see [`landfall_model::planted::Bug`].
 
 mod judge;
 mod makespan;

@@ -1,5 +1,4 @@
 //! A thousand sessions in the ordinary run, those that once failed first; and the mistakes they must notice.
-#![expect(clippy::print_stdout, reason = "a test tells how far it came")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -16,7 +16,7 @@ use crate::trouble::Usage;
 /// Brings the platform to what its file says.
 pub(crate) async fn apply(arguments: &crate::cli::Apply, paint: Paint) -> anyhow::Result<u8> {
     let (mut session, records) = opened(&arguments.common).await?;
-    if let Some(store) = records.into_bucket(&taker(), &tell).await? {
+    if let Some(store) = records.move_into_bucket(&taker(), &tell).await? {
         session.store = store;
     }
     let lock = take(&session).await?;

@@ -21,13 +21,13 @@ pub(crate) async fn destroy(arguments: &crate::cli::Destroy, paint: Paint) -> an
     }
     if arguments.include_retained {
         // The bucket that the records are in may be among what goes.
-        session.store = records.out_of_bucket(&taker(), &tell).await?;
+        session.store = records.move_out_of_bucket(&taker(), &tell).await?;
     }
     let lock = take(&session).await?;
     let outcome = held(arguments, &session, &lock, paint).await;
     let code = released(lock, outcome).await?;
     if arguments.include_retained {
-        records.back_into_bucket(&taker(), &tell).await?;
+        records.move_back_into_bucket(&taker(), &tell).await?;
     }
     Ok(code)
 }

@@ -76,7 +76,7 @@ pub(crate) async fn take(session: &Session) -> anyhow::Result<Lock> {
 
 /// Moves the records into their bucket, when it has come to exist, and says so.
 pub(crate) async fn move_in(records: &Records, json: bool) -> anyhow::Result<()> {
-    if let Some(store) = records.into_bucket(&taker(), &tell).await?
+    if let Some(store) = records.move_into_bucket(&taker(), &tell).await?
         && !json
     {
         println!("The records are kept in {} from now on.", store.name());

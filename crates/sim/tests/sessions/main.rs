@@ -7,7 +7,6 @@ mod clusters;
 mod controllers;
 mod crashes;
 mod mishaps;
-mod pace;
 mod refusals;
 mod runs;
 mod stacks;

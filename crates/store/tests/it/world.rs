@@ -147,6 +147,7 @@ pub(crate) fn done(step: &str, outcome: Outcome, took_ms: u64) -> Record {
         outputs: Outputs::new(),
         owned: Some(owned).filter(|_| outcome != Outcome::Removed),
         notes: Vec::new(),
+        landmarks: Vec::new(),
         took_ms,
     };
     record("2026-01-01T00:00:00Z", entry)
