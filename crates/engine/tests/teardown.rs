@@ -144,8 +144,8 @@ fn a_network_stays_while_something_retained_stands_in_it() {
         web.stack stack net.vpc";
     let landmarks = vec![landmark("net.vpc", LandmarkKind::Network)];
     insta::assert_snapshot!(torn_down(world, landmarks), @"
-    none db.instance  retained on purpose
     delete web.stack  
+    none db.instance  web.stackretained on purpose
     none net.vpc  db.instance web.stackkept for db.instance, which is retained and stands in it
     sweep leftovers  web.stack
     ");

@@ -157,8 +157,8 @@ fn still_there(left: &[Found], held_up: &[(Found, String)]) -> Failure {
         .collect();
     Failure {
         summary: format!(
-            "{} of the platform still there: {}",
-            things(left.len()),
+            "still there after {} min: {}",
+            PATIENCE_MS / 60_000,
             list.join(", ")
         ),
         cause: Some(Cause {
@@ -172,14 +172,6 @@ fn still_there(left: &[Found], held_up: &[(Found, String)]) -> Failure {
             "see to what the reason names, then run `landfall destroy` again: it looks anew and goes on"
                 .to_owned(),
         ),
-    }
-}
-
-fn things(count: usize) -> String {
-    if count == 1 {
-        "1 leftover is".to_owned()
-    } else {
-        format!("{count} leftovers are")
     }
 }
 

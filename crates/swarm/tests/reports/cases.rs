@@ -615,29 +615,6 @@ fn leaving() -> Vec<Case> {
                 "example.com/hook",
             ])),
         Case::new(
-            "controller_was_deleted_by_hand",
-            demo(),
-            "service.k8s.aws/resources",
-            "argocd/orders",
-        )
-        .destroying()
-        .fault(Fault::HumanDeletes {
-            target: Target::Object {
-                cluster: "acme-dev".to_owned(),
-                kind: "Deployment".to_owned(),
-                namespace: "kube-system".to_owned(),
-                name: "aws-load-balancer-controller".to_owned(),
-            },
-            millis: 0,
-        })
-        .then(Then::Frees([
-            "acme-dev",
-            "Service",
-            "orders",
-            "orders",
-            "service.k8s.aws/resources",
-        ])),
-        Case::new(
             "finalizer_of_nobody_known",
             manifest(HELD),
             "books.example.com/keep",
@@ -706,8 +683,8 @@ fn around() -> Vec<Case> {
         Case::new(
             "controller_does_not_get_there",
             Platform::demo(),
-            "service.k8s.aws/resources",
-            "argocd/orders",
+            "currently in use",
+            "eni-",
         )
         .destroying()
         .fault(Fault::InterfacesLinger { millis: 90 * MINUTE })
