@@ -30,8 +30,24 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// Somebody was asked, and said no. Nothing was done.
+#[derive(Debug)]
+pub(crate) struct Declined;
+
+impl std::fmt::Display for Declined {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nothing was done")
+    }
+}
+
+impl std::error::Error for Declined {}
+
 /// Prints an error and picks the exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    if error.downcast_ref::<Declined>().is_some() {
+        println!("Nothing was done.");
+        return ExitCode::from(1);
+    }
     let paint = crate::show::Paint::for_stderr();
     if let Some(found) = error.downcast_ref::<Diagnostics>() {
         eprintln!(

@@ -11,7 +11,7 @@ use landfall_model::wanted::{Facts, Wanted};
 use landfall_runner::{Clock, Provider, Providers, Sweeper, SystemClock, WhoAmI};
 use landfall_session::Session;
 use landfall_sim::{SimAccount, SimObjects, SimSecrets, SimStacks, SimSweeper};
-use landfall_store::{Store, Taker, Waiting};
+use landfall_store::{Lock, Store, Taker, Waiting, Whereabouts};
 use landfall_web::Checks;
 
 use crate::files::Loaded;
@@ -50,12 +50,18 @@ pub(crate) async fn aws(loaded: &Loaded) -> anyhow::Result<(Session, Records)> {
     );
     let bucket = loaded.wanted.records_bucket.as_ref().map(|bucket| {
         let prefix = format!("landfall/{}.{}.{}", facts.name, facts.account, facts.region);
-        Arc::new(S3Place::new(account, bucket, &prefix, &facts.region))
+        let place = Arc::new(S3Place::new(account, bucket, &prefix, &facts.region));
+        Bucket {
+            name: bucket.clone(),
+            store: Store::over(place.clone()).coming_from(&session.store),
+            place,
+        }
     });
-    let records = Records {
-        beside: session.store.clone(),
-        bucket,
+    let beside = match &bucket {
+        Some(bucket) => session.store.coming_from(&bucket.store),
+        None => session.store.clone(),
     };
+    let records = Records { beside, bucket };
     session.store = records.now().await?;
     Ok((session, records))
 }
@@ -63,61 +69,125 @@ pub(crate) async fn aws(loaded: &Loaded) -> anyhow::Result<(Session, Records)> {
 /// Where a platform's records can be: beside its file, and in the bucket its file names.
 pub(crate) struct Records {
     beside: Store,
-    bucket: Option<Arc<S3Place>>,
+    bucket: Option<Bucket>,
+}
+
+struct Bucket {
+    name: String,
+    place: Arc<S3Place>,
+    store: Store,
 }
 
 impl Records {
-    /// The records in the bucket, when it is there.
-    async fn in_bucket(&self) -> anyhow::Result<Option<Store>> {
-        match &self.bucket {
-            Some(bucket) if bucket.exists().await? => Ok(Some(Store::over(bucket.clone()))),
-            _ => Ok(None),
-        }
+    /// The records beside the platform file.
+    pub(crate) fn beside(&self) -> &Store {
+        &self.beside
     }
 
-    /// Where they are now: in the bucket, unless that is not there or nothing was moved into it yet.
-    async fn now(&self) -> anyhow::Result<Store> {
-        Ok(match self.in_bucket().await? {
-            Some(bucket) if !self.only_beside(&bucket).await? => bucket,
-            _ => self.beside.clone(),
-        })
+    /// Whether these are the records in the bucket.
+    pub(crate) fn is_in_bucket(&self, store: &Store) -> bool {
+        let bucket = self.bucket.as_ref();
+        bucket.is_some_and(|bucket| bucket.store.name() == store.name())
     }
 
-    async fn only_beside(&self, bucket: &Store) -> anyhow::Result<bool> {
-        Ok(bucket.last_run().await?.is_none() && self.beside.last_run().await?.is_some())
+    /// The bucket that the platform file names for its records.
+    pub(crate) fn bucket_name(&self) -> Option<&str> {
+        self.bucket.as_ref().map(|bucket| bucket.name.as_str())
     }
 
-    /// Moves them into the bucket, once it is there and has none yet. Returns where they are from now on.
-    pub(crate) async fn move_into_bucket(
+    /// Where they are now, by what both places say of themselves.
+    pub(crate) async fn now(&self) -> anyhow::Result<Store> {
+        let store = match self.bucket_there().await? {
+            Some(bucket) if is_in(&bucket.whereabouts().await?, &self.beside.whereabouts().await?) => bucket,
+            _ => &self.beside,
+        };
+        Ok(store.clone())
+    }
+
+    /// Moves what is held into the bucket, once that is there. Says whether it did; what is held afterwards
+    /// is where the records are.
+    ///
+    /// # Errors
+    /// Both places have records of their own; the records cannot be moved. The platform is let go of then.
+    pub(crate) async fn move_in(
         &self,
+        held: Lock,
+        store: &mut Store,
         taker: &Taker,
         tell: Tell<'_>,
-    ) -> anyhow::Result<Option<Store>> {
-        match self.in_bucket().await? {
-            Some(bucket) if self.only_beside(&bucket).await? => {
-                self.beside.copy_to(&bucket, taker, tell).await?;
-                Ok(Some(bucket))
+    ) -> anyhow::Result<(Lock, bool)> {
+        let target = match self.target(store).await {
+            Ok(Some(target)) => target,
+            Ok(None) => return Ok((held, false)),
+            Err(error) => {
+                // What went wrong first is what counts; a lease that cannot be written runs out.
+                let _ = held.release().await;
+                return Err(error);
             }
+        };
+        let held = held.move_to(target, taker, tell).await?;
+        *store = target.clone();
+        Ok((held, true))
+    }
+
+    /// Where the records should move that are in `store` now, if anywhere.
+    async fn target(&self, store: &Store) -> anyhow::Result<Option<&Store>> {
+        let Some(bucket) = self.bucket_there().await? else {
+            return Ok(None);
+        };
+        let (there, here) = (bucket.whereabouts().await?, self.beside.whereabouts().await?);
+        let are_two = if self.is_in_bucket(store) {
+            are_others(&there, &here)
+        } else {
+            matches!(there, Whereabouts::Here { .. })
+        };
+        if are_two {
+            return Err(Usage::error(
+                format!(
+                    "there are records of this platform in two places: {} and {}",
+                    self.beside.name(),
+                    bucket.name()
+                ),
+                "decide which are right (`landfall status` on each machine tells), and move the others away",
+            ));
+        }
+        Ok((!self.is_in_bucket(store)).then_some(bucket))
+    }
+
+    /// The records in the bucket, when that is there.
+    async fn bucket_there(&self) -> anyhow::Result<Option<&Store>> {
+        match &self.bucket {
+            Some(bucket) if bucket.place.exists().await? => Ok(Some(&bucket.store)),
             _ => Ok(None),
         }
     }
+}
 
-    /// Moves them back into the bucket, when it did not go after all.
-    pub(crate) async fn move_back_into_bucket(&self, taker: &Taker, tell: Tell<'_>) -> anyhow::Result<()> {
-        if let Some(bucket) = self.in_bucket().await? {
-            self.beside.copy_to(&bucket, taker, tell).await?;
+/// Whether the records are in the bucket, by what the bucket and the place beside the file say. Whoever has
+/// nothing beside the file never begins anew there while the bucket says that there were records.
+fn is_in(bucket: &Whereabouts, beside: &Whereabouts) -> bool {
+    match (bucket, beside) {
+        (Whereabouts::Here { epoch: there, .. }, Whereabouts::Here { epoch: here, .. }) => there >= here,
+        (Whereabouts::Here { .. }, _) => true,
+        (Whereabouts::Nothing, _) => false,
+        // A move in that left the place beside is finished by whoever takes the bucket.
+        (Whereabouts::HalfCopied { .. }, beside) => {
+            matches!(beside, Whereabouts::Nothing | Whereabouts::Moved { .. })
         }
-        Ok(())
+        (Whereabouts::Moved { .. }, beside) => matches!(beside, Whereabouts::Nothing),
     }
+}
 
-    /// Moves them out of the bucket, which may be about to go. Returns where they are from now on.
-    pub(crate) async fn move_out_of_bucket(&self, taker: &Taker, tell: Tell<'_>) -> anyhow::Result<Store> {
-        if let Some(bucket) = self.in_bucket().await?
-            && bucket.last_run().await?.is_some()
-        {
-            bucket.copy_to(&self.beside, taker, tell).await?;
-        }
-        Ok(self.beside.clone())
+/// Whether both places surely have records that do not follow from each other.
+fn are_others(bucket: &Whereabouts, beside: &Whereabouts) -> bool {
+    match (bucket, beside) {
+        (
+            Whereabouts::Here {
+                line: Some(there), ..
+            },
+            Whereabouts::Here { line: Some(here), .. },
+        ) => there != here,
+        _ => false,
     }
 }
 

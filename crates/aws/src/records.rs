@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use landfall_runner::{Kept, Place, PlaceError, When, Written};
@@ -12,7 +13,7 @@ use landfall_runner::{Kept, Place, PlaceError, When, Written};
 use crate::account::Account;
 use crate::bucket::address;
 use crate::signed::{Answer, Call, encoded};
-use crate::trouble::{Trouble, patiently};
+use crate::trouble::{Pace, Trouble, patiently};
 
 /// A part of a bucket.
 pub struct S3Place {
@@ -106,12 +107,15 @@ impl S3Place {
         // An answer that got lost may have been a good one: then S3 refuses the next try for what the last
         // one did.
         let lost = AtomicBool::new(false);
-        let answer = patiently(None, || async {
-            let answer = self.send("PUT", &path, headers.clone(), bytes).await;
-            if matches!(answer, Err(Trouble::Unreachable(_) | Trouble::Throttled(_))) {
-                lost.store(true, Ordering::Relaxed);
-            }
-            answer
+        let pace = Pace::new(Duration::from_millis(500), Duration::from_secs(20));
+        let answer = settled(pace, || {
+            patiently(None, || async {
+                let answer = self.send("PUT", &path, headers.clone(), bytes).await;
+                if matches!(answer, Err(Trouble::Unreachable(_) | Trouble::Throttled(_))) {
+                    lost.store(true, Ordering::Relaxed);
+                }
+                answer
+            })
         })
         .await;
         match answer {
@@ -157,12 +161,36 @@ fn headers(when: &When) -> Vec<(&'static str, String)> {
     headers
 }
 
+/// How often a write is tried again that S3 could not decide on.
+const TRIES: usize = 4;
+
+/// Makes a conditional write again while S3 could not decide on it: a 409 says that something else was done
+/// to the object meanwhile (a write, a deletion), not who came first. The next try gets that answer.
+async fn settled<T, F>(mut pace: Pace, mut write: impl FnMut() -> F) -> Result<T, Trouble>
+where
+    F: Future<Output = Result<T, Trouble>>,
+{
+    for _ in 0..TRIES {
+        match write().await {
+            Err(trouble) if is_undecided(&trouble) => pace.wait().await,
+            result => return result,
+        }
+    }
+    write().await
+}
+
+/// Whether S3 asks to try a conditional write again. Source: S3 API reference, `PutObject`, `If-Match`: "On a
+/// 409 failure you should retry the upload."
+fn is_undecided(trouble: &Trouble) -> bool {
+    trouble.is_code("ConditionalRequestConflict")
+}
+
 /// Whether S3 says that someone else wrote first. Source: S3 User Guide, "Add preconditions to S3 operations
-/// with conditional requests": 412 when the condition does not hold, 409 when another write ended meanwhile,
-/// 404 when what should have a version is not there any more.
+/// with conditional requests": 412 when the condition does not hold, 404 when what should have a version is
+/// not there any more. A 409 that stays one through every try: others write without end, so they came first.
 fn is_conflict(trouble: &Trouble, when: &When) -> bool {
     trouble.is_code("PreconditionFailed")
-        || trouble.is_code("ConditionalRequestConflict")
+        || is_undecided(trouble)
         || (matches!(when, When::Is(_)) && is_absent(trouble))
 }
 
@@ -285,6 +313,33 @@ mod tests {
         let page = page(body).unwrap();
         assert_eq!(page.keys, ["acme/a&b", "acme/c"]);
         assert_eq!(page.next.as_deref(), Some("1ueGcxLPRx1Tr"));
+    }
+
+    /// What comes of a write that S3 answers so, one after the other, and how often it was tried.
+    async fn written(answers: &[Option<&str>]) -> (Result<(), Trouble>, usize) {
+        let tried = std::cell::Cell::new(0);
+        let result = settled(Pace::new(Duration::ZERO, Duration::ZERO), || {
+            let answer = answers[tried.get().min(answers.len() - 1)];
+            tried.set(tried.get() + 1);
+            async move { answer.map_or(Ok(()), |code| Err(Trouble::of(code, ""))) }
+        })
+        .await;
+        (result, tried.get())
+    }
+
+    #[tokio::test]
+    async fn what_s3_could_not_decide_is_tried_again() {
+        let undecided = Some("ConditionalRequestConflict");
+        assert_eq!(written(&[undecided, undecided, None]).await, (Ok(()), 3));
+        let second = Trouble::of("PreconditionFailed", "");
+        assert_eq!(
+            written(&[undecided, Some("PreconditionFailed")]).await,
+            (Err(second.clone()), 2)
+        );
+        assert_eq!(written(&[Some("PreconditionFailed")]).await, (Err(second), 1));
+        let (result, tried) = written(&[undecided]).await;
+        assert!(is_conflict(&result.unwrap_err(), &When::Absent));
+        assert_eq!(tried, TRIES + 1);
     }
 
     #[test]

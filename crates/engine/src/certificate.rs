@@ -12,6 +12,9 @@ use landfall_model::wanted::Facts;
 
 use crate::Seen;
 
+/// How a search names the owner of what a step that is no stack has made.
+const OF_A_STEP: &str = "landfall:";
+
 /// One run of a teardown.
 #[derive(Clone, Copy, Debug)]
 pub struct TeardownRun<'a> {
@@ -74,21 +77,30 @@ pub fn certify(facts: &Facts, runs: &[TeardownRun<'_>], after: &Seen, at: String
     let standing: Vec<_> = after
         .owned
         .iter()
-        .filter(|owned| !owned.retain && !owned.adopted && !kept.contains(owned.step.as_str()))
+        .filter(|owned| !owned.adopted && !kept.contains(owned.step.as_str()))
         .map(|owned| owned.step.clone())
         .collect();
     let stacks: HashSet<&str> = after.owned.iter().filter_map(stack_id).collect();
+    let ours: HashSet<&str> = runs
+        .iter()
+        .flat_map(|run| &run.plan.steps)
+        .filter_map(|step| step.owned.as_ref().and_then(stack_id))
+        .collect();
     let mut found = Vec::new();
     for one in &after.found {
-        match &one.stack {
-            // It stands with its stack, which is told of already.
-            Some(stack) if stacks.contains(stack.as_str()) => {}
-            Some(stack) => {
+        match one.stack.as_deref() {
+            // It stands with its stack or step, which is told of already.
+            Some(stack) if stacks.contains(stack) || stack.starts_with(OF_A_STEP) => {}
+            Some(stack) if ours.contains(stack) => {
                 retained.insert(RetainedThing {
                     what: format!("{} {}", one.kind, one.id),
                     why: format!("kept by the template of {stack}, which is gone"),
                 });
             }
+            Some(stack) => remarks.push(format!(
+                "{} {} carries a mark of the platform and belongs to {stack}, which is not the platform's; left alone",
+                one.kind, one.id
+            )),
             None => found.push(one.clone()),
         }
     }

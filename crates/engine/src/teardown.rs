@@ -25,22 +25,27 @@ pub const SWEEP_ALL: &str = "leftovers";
 /// Plans how to remove everything the platform owns, `retained` things only when asked, and every leftover
 /// that carries its marks, when those were asked for.
 pub fn plan_destroy(wanted: Wanted, seen: &Seen, retained_too: bool, id: PlanId, made_at: String) -> Plan {
+    let through = through_what_is_not_owned(&wanted, &seen.owned);
     let owned: Vec<Owned> = seen
         .owned
         .iter()
         .map(|owned| Owned {
             retain: owned.retain && !retained_too,
+            after: through
+                .get(&owned.step)
+                .cloned()
+                .unwrap_or_else(|| owned.after.clone()),
             ..owned.clone()
         })
         .collect();
-    let kept_for = kept_for(&owned, seen.marks.as_ref());
+    let kept_for = kept_for(&owned);
     let mut steps: Vec<PlannedStep> = owned
         .iter()
         .map(|one| {
             let mut step = no_longer_wanted(one, &owned, "belongs to this platform");
             if let (Action::Delete, Some(retained)) = (step.action, kept_for.get(&one.step)) {
                 step.action = Action::None;
-                step.reason = format!("kept for {retained}, which is retained and stands in it");
+                step.reason = format!("kept for {retained}, which is retained and needs it");
             }
             step
         })
@@ -134,6 +139,36 @@ fn of_kind(marks: Option<&Marks>, kind: LandmarkKind) -> impl Iterator<Item = &L
     landmarks.filter(move |landmark| landmark.kind == kind)
 }
 
+/// After what each owned thing was made, looking through what nobody owns: a check that both wait for, a stack
+/// that is gone already. Otherwise what lies behind them would be taken for unrelated.
+fn through_what_is_not_owned(wanted: &Wanted, owned: &[Owned]) -> HashMap<StepId, Vec<StepId>> {
+    let is_owned: HashSet<&StepId> = owned.iter().map(|one| &one.step).collect();
+    let asked: HashMap<&StepId, &[StepId]> = wanted
+        .steps
+        .iter()
+        .map(|step| (&step.id, step.after.as_slice()))
+        .collect();
+    owned
+        .iter()
+        .map(|one| {
+            let mut after = BTreeSet::new();
+            let mut seen: HashSet<&StepId> = HashSet::new();
+            let mut open: Vec<&StepId> = one.after.iter().collect();
+            while let Some(before) = open.pop() {
+                if !seen.insert(before) {
+                    continue;
+                }
+                if is_owned.contains(before) {
+                    after.insert(before.clone());
+                } else {
+                    open.extend(asked.get(before).copied().unwrap_or_default());
+                }
+            }
+            (one.step.clone(), after.into_iter().collect())
+        })
+        .collect()
+}
+
 /// Nothing is swept in a network that stays: what stands in it belongs to what is retained there.
 fn without_what_stays(mut marks: Marks, steps: &[PlannedStep]) -> Marks {
     let stays: HashSet<&StepId> = steps
@@ -145,27 +180,20 @@ fn without_what_stays(mut marks: Marks, steps: &[PlannedStep]) -> Marks {
     marks
 }
 
-/// Networks and clusters that something retained stands in, each with one such thing: they cannot go.
-fn kept_for(owned: &[Owned], marks: Option<&Marks>) -> HashMap<StepId, StepId> {
-    let places: HashSet<&StepId> = marks
-        .iter()
-        .flat_map(|marks| &marks.landmarks)
-        .filter(|landmark| landmark.kind != LandmarkKind::Nodes)
-        .map(|landmark| &landmark.step)
-        .collect();
+/// What something retained was made from, each with one such thing: its network, its key, its password. Without
+/// them it would be of no use, or could not stand at all.
+fn kept_for(owned: &[Owned]) -> HashMap<StepId, StepId> {
     let by_step: HashMap<&StepId, &Owned> = owned.iter().map(|one| (&one.step, one)).collect();
     let mut kept = HashMap::new();
     for retained in owned.iter().filter(|one| one.retain) {
         let mut open = vec![retained];
         let mut seen: HashSet<&StepId> = HashSet::new();
         while let Some(one) = open.pop() {
-            for before in &one.after {
-                if seen.insert(before) {
-                    if places.contains(before) {
-                        kept.entry(before.clone())
-                            .or_insert_with(|| retained.step.clone());
-                    }
-                    open.extend(by_step.get(before));
+            for before in one.after.iter().filter_map(|before| by_step.get(before)) {
+                if seen.insert(&before.step) {
+                    kept.entry(before.step.clone())
+                        .or_insert_with(|| retained.step.clone());
+                    open.push(before);
                 }
             }
         }
@@ -197,6 +225,26 @@ impl Order {
                 .or_default()
                 .insert(earlier.clone());
         }
+    }
+
+    /// Everything that goes after a step.
+    fn all_after(&self, step: &StepId) -> HashSet<StepId> {
+        let mut followers: HashMap<&StepId, Vec<&StepId>> = HashMap::new();
+        for (later, before) in &self.after {
+            for earlier in before {
+                followers.entry(earlier).or_default().push(later);
+            }
+        }
+        let mut all = HashSet::new();
+        let mut open = vec![step];
+        while let Some(step) = open.pop() {
+            for later in followers.get(step).into_iter().flatten() {
+                if all.insert((*later).clone()) {
+                    open.push(later);
+                }
+            }
+        }
+        all
     }
 
     fn goes_after(&self, later: &StepId, earlier: &StepId) -> bool {
@@ -237,9 +285,16 @@ fn controllers_last(owned: &[Owned], order: &mut Order) {
 /// What is retained unless asked for, such as the bucket of states, goes when everything else is gone.
 fn retained_last(owned: &[Owned], order: &mut Order) {
     for retained in owned.iter().filter(|one| one.retain) {
-        for other in owned.iter().filter(|one| !one.retain && !one.adopted) {
-            order.add(&retained.step, &other.step);
-        }
+        let followers = order.all_after(&retained.step);
+        let others = owned.iter().filter(|one| !one.retain && !one.adopted);
+        let others = others
+            .map(|one| &one.step)
+            .filter(|step| !followers.contains(*step));
+        order
+            .after
+            .entry(retained.step.clone())
+            .or_default()
+            .extend(others.cloned());
     }
 }
 

@@ -7,7 +7,7 @@ use landfall_model::id::PlanId;
 use landfall_model::leftover::{Landmark, LandmarkKind, Marks};
 use landfall_model::plan::{Action, Plan};
 use landfall_model::provider::Owned;
-use landfall_model::wanted::{Facts, Wanted};
+use landfall_model::wanted::{Facts, Wanted, WantedStep};
 
 /// Things as `name kind after,after`; `+Ingress` holds such objects, `*Ingress` looks after them, `!` is retained.
 fn owned(lines: &str) -> Vec<Owned> {
@@ -46,6 +46,15 @@ fn landmark(step: &str, kind: LandmarkKind) -> Landmark {
 }
 
 fn torn_down(lines: &str, landmarks: Vec<Landmark>) -> String {
+    torn_down_with(lines, landmarks, &[])
+}
+
+/// The same, with checks between things: `(check, what it waits for)`.
+fn torn_down_with(lines: &str, landmarks: Vec<Landmark>, checks: &[(&str, &str)]) -> String {
+    let id = |name: &str| {
+        let (component, step) = name.split_once('.').unwrap_or_default();
+        StepId::new(component, step)
+    };
     let wanted = Wanted {
         facts: Facts {
             name: "acme".to_owned(),
@@ -56,7 +65,20 @@ fn torn_down(lines: &str, landmarks: Vec<Landmark>) -> String {
         artifact_bucket: None,
         records_bucket: None,
         components: indexmap::IndexMap::new(),
-        steps: Vec::new(),
+        steps: checks
+            .iter()
+            .map(|(check, after)| WantedStep {
+                id: id(check),
+                title: String::new(),
+                kind: StepKind::Check,
+                spec: serde_json::Value::Null,
+                after: vec![id(after)],
+                retain: false,
+                existing: None,
+                template: None,
+                skeleton: [].into(),
+            })
+            .collect(),
         contents: [].into(),
     };
     let seen = Seen {
@@ -146,7 +168,23 @@ fn a_network_stays_while_something_retained_stands_in_it() {
     insta::assert_snapshot!(torn_down(world, landmarks), @"
     delete web.stack  
     none db.instance  web.stackretained on purpose
-    none net.vpc  db.instance web.stackkept for db.instance, which is retained and stands in it
+    none net.vpc  db.instance web.stackkept for db.instance, which is retained and needs it
     sweep leftovers  web.stack
+    ");
+}
+
+#[test]
+fn what_lies_behind_a_check_counts_too() {
+    let world = "\
+        net.vpc stack
+        db.instance stack net.check !
+        app.stack stack net.check";
+    let landmarks = vec![landmark("net.vpc", LandmarkKind::Network)];
+    let checks = [("net.check", "net.vpc")];
+    insta::assert_snapshot!(torn_down_with(world, landmarks, &checks), @"
+    delete app.stack  
+    none db.instance  app.stackretained on purpose
+    none net.vpc  app.stack db.instancekept for db.instance, which is retained and needs it
+    sweep leftovers  app.stack
     ");
 }

@@ -42,6 +42,8 @@ pub enum LandmarkKind {
     Cluster,
     /// A network: nothing in it may stand when it goes.
     Network,
+    /// Something that writes logs: the id is its log group's exact name.
+    Logs,
 }
 
 /// One resource a search found.
@@ -69,6 +71,17 @@ pub struct Found {
 }
 
 impl Found {
+    /// Whether any of its marks is among these: what stands in a network that is not is nobody's concern.
+    pub fn is_marked_by(&self, marks: &Marks) -> bool {
+        let is_known = |id: &str| {
+            let mut landmarks = marks.landmarks.iter();
+            landmarks.any(|landmark| landmark.kind == LandmarkKind::Network && landmark.id == id)
+        };
+        self.because
+            .split(", ")
+            .any(|mark| mark.strip_prefix("network ").is_none_or(is_known))
+    }
+
     /// Whether it stands in a network of the platform: the network cannot go before it does.
     pub fn is_in_a_network(&self) -> bool {
         self.because.split(", ").any(|mark| mark.starts_with("network "))
@@ -87,4 +100,6 @@ pub enum Swept {
     Gone,
     /// It cannot go yet; why, in the world's words. Asked again later.
     NotYet(String),
+    /// It will not go by waiting: somebody has to do something, and this says what.
+    Never(String),
 }

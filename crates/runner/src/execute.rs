@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt};
 use landfall_engine::run::OutOfOrder;
 use landfall_engine::{Evaluator, Expressions, Run};
+use landfall_model::definition::StepKind;
 use landfall_model::id::RunId;
 use landfall_model::journal::{Entry, Record};
 use landfall_model::leftover::{Landmark, Marks};
@@ -127,6 +128,9 @@ impl Execution<'_> {
             .map(|(step, token)| (step.clone(), token.to_owned()))
             .collect();
         let mut running: BTreeSet<StepId> = BTreeSet::new();
+        let kinds: HashMap<&StepId, StepKind> =
+            self.plan.steps.iter().map(|step| (&step.id, step.kind)).collect();
+        let mut under_way: HashMap<StepKind, usize> = HashMap::new();
         // True at first: a run may have died right after it recorded a failure.
         let mut failed = true;
         loop {
@@ -147,14 +151,14 @@ impl Execution<'_> {
                 let work = self
                     .begin(&mut run, &expressions, &credentials, &notes, &step, token)
                     .await?;
+                *under_way.entry(kinds[&step]).or_default() += 1;
                 running.insert(step);
                 in_flight.push(work);
             }
             while !stopping && !credentials.are_awaited() && in_flight.len() < limits.all {
                 let has_room = |step: &&StepId| {
-                    let kind = self.plan.step(step).map(|step| step.kind);
-                    let same = |other: &&StepId| self.plan.step(other).map(|step| step.kind) == kind;
-                    kind.is_some_and(|kind| running.iter().filter(same).count() < limits.of_kind(kind))
+                    let kind = kinds[*step];
+                    under_way.get(&kind).copied().unwrap_or(0) < limits.of_kind(kind)
                 };
                 let Some(step) = run.ready().find(has_room).cloned() else {
                     break;
@@ -163,6 +167,7 @@ impl Execution<'_> {
                 let work = self
                     .begin(&mut run, &expressions, &credentials, &notes, &step, token)
                     .await?;
+                *under_way.entry(kinds[&step]).or_default() += 1;
                 running.insert(step);
                 in_flight.push(work);
             }
@@ -173,11 +178,12 @@ impl Execution<'_> {
             tokio::select! {
                 Some((step, took_ms, result, landmarks)) = in_flight.next() => {
                     running.remove(&step);
+                    *under_way.entry(kinds[&step]).or_default() -= 1;
                     let result = match result {
                         Ok(applied) => Ok(applied),
                         Err(ApplyError::Failed(failure)) => Err(*failure),
                         // The step keeps its state: it is acted on again, with its token, on resuming.
-                        Err(ApplyError::CredentialsExpired(_)) => {
+                        Err(ApplyError::CredentialsExpired(_) | ApplyError::Stopped) => {
                             stopping = true;
                             continue;
                         }
@@ -257,6 +263,7 @@ impl Execution<'_> {
             credentials: credentials.clone(),
             notes: notes.clone(),
             clock: self.clock.clone(),
+            stop: self.stop.clone(),
         };
         let clock = self.clock.clone();
         let step = step.clone();
@@ -322,7 +329,9 @@ fn act(
         (Action::Quiesce, Some(owned), _) => return Act::Quiesce(Box::new(owned.clone())),
         (Action::Sweep, _, Some(marks)) => return Act::Sweep(planned.id.clone(), marks.clone()),
         (Action::Delete | Action::Quiesce | Action::Sweep, ..) => {
-            return Act::Impossible(Failure::new("the plan does not say where to find it"));
+            return Act::Impossible(
+                Failure::new("the plan does not say where to find it").way_out("make the plan again"),
+            );
         }
         _ => {}
     }
@@ -331,7 +340,11 @@ fn act(
     };
     match Evaluator::with(&plan.wanted, expressions, outputs).step(wanted) {
         Ok(step) => match step.waits_for().first() {
-            Some(waits) => Act::Impossible(Failure::new(format!("a value from `{waits}` never came"))),
+            Some(waits) => Act::Impossible(
+                Failure::new(format!("a value from `{waits}` never came")).way_out(format!(
+                    "run the command again: it looks anew at what `{waits}` gives"
+                )),
+            ),
             None => Act::Apply(Box::new(step), wanted.after.clone(), wanted.retain),
         },
         Err(error) => {
@@ -363,6 +376,7 @@ struct Task {
     credentials: Credentials,
     notes: Notes,
     clock: Arc<dyn Clock>,
+    stop: watch::Receiver<bool>,
 }
 
 impl Task {
@@ -419,6 +433,7 @@ impl Task {
                     clock: self.clock.as_ref(),
                     notes: &self.notes,
                     progress,
+                    stop: self.stop.clone(),
                 };
                 Ok(without_outputs(
                     Outcome::Swept,

@@ -211,6 +211,8 @@ pub enum ApplyError {
     Failed(Box<Failure>),
     /// The credentials have expired. The step goes on once they are renewed.
     CredentialsExpired(String),
+    /// The run was asked to stop, and the step could be left where it was: it goes on when the run does.
+    Stopped,
 }
 
 impl ApplyError {
@@ -298,6 +300,11 @@ pub enum Event {
         parts: Option<(u64, u64)>,
         /// What is going on, in a few words.
         message: String,
+    },
+    /// Between two runs: it waits for something only a person can do.
+    Paused {
+        /// For what.
+        reason: String,
     },
     /// The run was asked to stop and waits for what is in flight.
     Stopping {

@@ -11,6 +11,7 @@ use landfall_model::journal::Entry;
 use landfall_model::leftover::{Found, Landmark, Marks, Swept};
 use landfall_model::planted;
 use landfall_model::provider::{Cause, Failure, Owned};
+use tokio::sync::watch;
 
 use crate::notes::Notes;
 use crate::ports::{ApplyError, Clock, ObserveError, Progress, Providers, Sweeper};
@@ -33,6 +34,8 @@ pub(crate) struct Sweep<'a> {
     pub(crate) clock: &'a dyn Clock,
     pub(crate) notes: &'a Notes,
     pub(crate) progress: &'a Progress,
+    /// Turns true when the run should stop: a sweep may be left anywhere, and goes on anew.
+    pub(crate) stop: watch::Receiver<bool>,
 }
 
 impl Sweep<'_> {
@@ -60,13 +63,13 @@ impl Sweep<'_> {
                 }
                 empty_before = true;
                 let late = !self.marks.landmarks.is_empty() && !self.only_in_networks();
-                self.clock
-                    .sleep(if late { SETTLED_AFTER_A_CLUSTER } else { SETTLED })
-                    .await;
+                self.pause(if late { SETTLED_AFTER_A_CLUSTER } else { SETTLED })
+                    .await?;
                 continue;
             }
             empty_before = false;
             let mut held_up: Vec<(Found, String)> = Vec::new();
+            let mut hopeless = true;
             for (count, one) in left.iter().enumerate() {
                 self.progress
                     .count(count, left.len(), format!("sweeping {} {}", one.kind, one.id));
@@ -79,15 +82,26 @@ impl Sweep<'_> {
                         .await;
                     begun.insert(one.id.clone(), one.clone());
                 }
-                if let Swept::NotYet(why) = self.sweeper.sweep(one, self.progress).await? {
-                    held_up.push((one.clone(), why));
+                match self.sweeper.sweep(one, self.progress).await? {
+                    Swept::Gone => hopeless = false,
+                    Swept::NotYet(why) => {
+                        hopeless = false;
+                        held_up.push((one.clone(), why));
+                    }
+                    Swept::Never(why) => held_up.push((one.clone(), why)),
                 }
+                if *self.stop.borrow() {
+                    return Err(ApplyError::Stopped);
+                }
+            }
+            if hopeless {
+                return Err(still_there(&left, &held_up, None).into());
             }
             if planted!(SweptOnce) {
                 return Ok(told(&gone));
             }
             if self.clock.millis() > until {
-                return Err(still_there(&left, &held_up).into());
+                return Err(still_there(&left, &held_up, Some(PATIENCE_MS / 60_000)).into());
             }
             if let Some((one, why)) = held_up.first() {
                 self.progress.count(
@@ -96,8 +110,17 @@ impl Sweep<'_> {
                     format!("{} {} cannot go yet: {why}", one.kind, one.id),
                 );
             }
-            self.clock.sleep(wait).await;
+            self.pause(wait).await?;
             wait = (wait * 3 / 2).min(longest);
+        }
+    }
+
+    /// Waits, unless the run is asked to stop meanwhile.
+    async fn pause(&self, time: Duration) -> Result<(), ApplyError> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            () = self.clock.sleep(time) => Ok(()),
+            Ok(_) = stop.wait_for(|stop| *stop) => Err(ApplyError::Stopped),
         }
     }
 
@@ -146,7 +169,7 @@ fn searching(error: ObserveError) -> ApplyError {
     .into()
 }
 
-fn still_there(left: &[Found], held_up: &[(Found, String)]) -> Failure {
+fn still_there(left: &[Found], held_up: &[(Found, String)], waited_min: Option<u64>) -> Failure {
     let (one, why) = held_up.first().map_or_else(
         || (&left[0], "it was asked to go, and is still found".to_owned()),
         |(one, why)| (one, why.clone()),
@@ -156,11 +179,10 @@ fn still_there(left: &[Found], held_up: &[(Found, String)]) -> Failure {
         .map(|one| format!("{} {}", one.kind, one.id))
         .collect();
     Failure {
-        summary: format!(
-            "still there after {} min: {}",
-            PATIENCE_MS / 60_000,
-            list.join(", ")
-        ),
+        summary: match waited_min {
+            Some(minutes) => format!("still there after {minutes} min: {}", list.join(", ")),
+            None => format!("cannot be swept: {}", list.join(", ")),
+        },
         cause: Some(Cause {
             resource: one.id.clone(),
             kind: one.kind.clone(),
@@ -176,7 +198,8 @@ fn still_there(left: &[Found], held_up: &[(Found, String)]) -> Failure {
 }
 
 /// Looks for everything that carries the platform's marks, beside what its steps stand as. `remembered` are
-/// landmarks there were: the stacks that told of them may be gone by now.
+/// landmarks there were, and `regions` those in which anything was made: the stacks that told of them may be gone
+/// by now.
 ///
 /// # Errors
 /// A world that cannot be searched.
@@ -184,6 +207,7 @@ pub async fn search(
     providers: &Providers,
     platform: &str,
     remembered: &BTreeSet<Landmark>,
+    regions: &BTreeSet<String>,
     seen: &mut Seen,
 ) -> Result<(), ObserveError> {
     let Some(sweeper) = providers.sweeper() else {
@@ -201,10 +225,11 @@ pub async fn search(
         .drain(..)
         .chain(remembered.iter().cloned())
         .collect();
-    let regions = marks
+    let regions_of = marks
         .regions
         .drain(..)
         .chain(landmarks.iter().map(|landmark| landmark.region.clone()));
+    let regions = regions_of.chain(regions.iter().cloned());
     marks.regions = regions.collect::<BTreeSet<String>>().into_iter().collect();
     marks.landmarks = landmarks.into_iter().collect();
     seen.found = sweeper.search(&marks).await?;

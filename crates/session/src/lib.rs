@@ -50,6 +50,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the world could not be looked at because credentials have expired.
+    fn expired(&self) -> bool {
+        match self {
+            Error::Search(error) | Error::Look(LookError::Provider(error)) => error.expired,
+            _ => false,
+        }
+    }
+}
+
 /// Tells what a step of a plan usually takes, in milliseconds.
 pub type Usually = dyn Fn(&Plan, &PlannedStep) -> Option<u64> + Send + Sync;
 

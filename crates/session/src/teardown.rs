@@ -1,5 +1,7 @@
 //! Removing everything, round after round, until a fresh search finds nothing.
 
+use std::time::Duration;
+
 use landfall_engine::Seen;
 use landfall_engine::certificate::{TeardownRun, certify};
 use landfall_model::certificate::Certificate;
@@ -7,13 +9,16 @@ use landfall_model::journal::Entry;
 use landfall_model::plan::{Action, Plan, Purpose};
 use landfall_model::planted;
 use landfall_model::provider::Outcome;
-use landfall_runner::{Ended, Look};
-use landfall_store::{Lock, PastRun};
+use landfall_runner::{Ended, Event, Look, Watcher};
+use landfall_store::{Inventory, Lock, PastRun};
 
 use crate::{Done, Error, Session, Steering};
 
 /// How many runs are made before a person is asked. Each must have removed something for the next to begin.
 const ROUNDS: usize = 5;
+
+/// How often renewed credentials are looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// A teardown that has come as far as it comes.
 #[derive(Debug)]
@@ -40,7 +45,7 @@ impl Session {
     /// # Errors
     /// The world cannot be looked at or searched.
     pub async fn rehearse(&self, retained_too: bool) -> Result<(Plan, Seen), Error> {
-        let seen = self.look_and_search().await?;
+        let mut seen = self.look_and_search().await?;
         let mut plan = landfall_engine::plan_destroy(
             self.wanted.clone(),
             &seen,
@@ -49,18 +54,26 @@ impl Session {
             self.clock.now(),
         );
         self.estimate(&mut plan).await?;
+        if let Some(marks) = &plan.marks {
+            // What stands in a network that stays is none of a teardown's business.
+            seen.found.retain(|one| one.is_marked_by(marks));
+        }
         Ok((plan, seen))
     }
 
     /// What stands and what carries the platform's marks.
     async fn look_and_search(&self) -> Result<Seen, Error> {
         let mut seen = self.look(Look::AtWhatStands).await?;
-        let mut landmarks = self.store.inventory().await?.landmarks;
+        let Inventory {
+            mut landmarks,
+            regions,
+            ..
+        } = self.store.inventory().await?;
         if planted!(MarksForgotten) {
             landmarks.clear();
         }
         let name = &self.wanted.facts.name;
-        landfall_runner::search(&self.providers, name, &landmarks, &mut seen).await?;
+        landfall_runner::search(&self.providers, name, &landmarks, &regions, &mut seen).await?;
         Ok(seen)
     }
 
@@ -77,7 +90,7 @@ impl Session {
         steering: &Steering,
     ) -> Result<Teardown, Error> {
         let first = self.run(lock, plan, steering).await?;
-        self.until_clean(lock, first, retained_too, steering).await
+        self.until_clean(lock, first, false, retained_too, steering).await
     }
 
     /// Goes on with a teardown that stopped.
@@ -92,13 +105,14 @@ impl Session {
         steering: &Steering,
     ) -> Result<Teardown, Error> {
         let first = self.go_on(lock, past, steering).await?;
-        self.until_clean(lock, first, retained_too, steering).await
+        self.until_clean(lock, first, true, retained_too, steering).await
     }
 
     async fn until_clean(
         &self,
         lock: &Lock,
         first: Done,
+        resumed: bool,
         retained_too: bool,
         steering: &Steering,
     ) -> Result<Teardown, Error> {
@@ -111,13 +125,18 @@ impl Session {
                     certificate: None,
                 });
             }
-            let (plan, seen) = self.rehearse(retained_too).await?;
+            let watcher = (steering.watcher)(&last.plan);
+            let (plan, seen) = self
+                .rehearse_patiently(retained_too, steering, watcher.as_ref())
+                .await?;
             let certificate = self.certify(&runs, &seen);
             lock.keep_certificate(&certificate).await?;
             // A run that failed proves nothing, even when nothing is found now: another one has to succeed.
             let nothing_to_do = certificate.clean && plan.count(Action::Delete) == 0;
             let is_over = nothing_to_do && last.ended == Ended::Succeeded;
-            let is_stuck = !nothing_to_do && !removed_something(last);
+            // What failed before it was gone on with is tried once more, whatever came of the rest.
+            let tried = runs.len() > 1 || !resumed;
+            let is_stuck = !nothing_to_do && tried && !removed_something(last);
             if is_over || is_stuck || runs.len() == ROUNDS || planted!(SweptOnce) {
                 return Ok(Teardown {
                     runs,
@@ -126,6 +145,38 @@ impl Session {
             }
             runs.push(self.run(lock, &plan, steering).await?);
         }
+    }
+
+    /// Rehearses, waiting for credentials that have expired to be renewed, unless the run is asked to stop.
+    async fn rehearse_patiently(
+        &self,
+        retained_too: bool,
+        steering: &Steering,
+        watcher: &dyn Watcher,
+    ) -> Result<(Plan, Seen), Error> {
+        let mut told = false;
+        loop {
+            let error = match self.rehearse(retained_too).await {
+                Err(error) if error.expired() && !*steering.stop.borrow() => error,
+                result => return result,
+            };
+            if !told {
+                told = true;
+                watcher.event(&Event::Paused {
+                    reason: error.to_string(),
+                });
+            }
+            self.clock.sleep(LOOK_AGAIN).await;
+            for provider in self.providers.all() {
+                // Whether that helped, the next look tells.
+                let _ = provider.renew().await;
+            }
+        }
+    }
+
+    /// What stands and is found of a platform of which nothing has to be removed.
+    pub fn certificate(&self, seen: &Seen) -> Certificate {
+        self.certify(&[], seen)
     }
 
     /// What is left after these runs, given what was seen since.

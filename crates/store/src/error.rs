@@ -76,6 +76,16 @@ pub enum Error {
         /// Where the other half is.
         from: String,
     },
+    /// The records went on elsewhere.
+    #[error("the records in {place} were moved to {to}, by {by}")]
+    Moved {
+        /// Where they were.
+        place: String,
+        /// Where they are.
+        to: String,
+        /// Who moved them.
+        by: String,
+    },
 }
 
 impl Error {
@@ -100,10 +110,11 @@ impl Error {
             Error::Superseded { .. } => {
                 Some("nothing more was done here; `landfall status` shows what it does")
             }
-            Error::WentOn { .. } => {
-                Some("copy the other way, or decide which are right and move the others away")
+            Error::WentOn { .. } => Some("decide which records are right, and move the others away"),
+            Error::HalfCopied { .. } => {
+                Some("repeat there, by the same command, what was broken off: it copies them again")
             }
-            Error::HalfCopied { .. } => Some("copy them again"),
+            Error::Moved { .. } => Some("work from where the records are; or finish there what was begun"),
         }
     }
 }

@@ -24,6 +24,10 @@
 //! A write of *e* that nobody waits for any more may still land at a number that was put away. It was not
 //! acknowledged, it lies at or before `through`, and nobody reads there.
 //!
+//! Moving to another place ([`Lock::move_to`]) rests on one write: the lease of the place that is left goes
+//! from held to moved by compare-and-swap, after everything was copied. Before it, the copy is refused by all;
+//! after it, the place that was left is. What is copied is numbered as it was, and the epoch goes on growing.
+//!
 //! The lease adds comfort, not safety: with its times all wrong, takers disturb each other, and whoever is
 //! disturbed stops.
 
@@ -160,10 +164,17 @@ impl Seat {
         self.lease.lock().await.lease.clone()
     }
 
-    /// Remembers, from the next time the lease is written, that the records were copied as of this take.
-    pub(crate) async fn was_copied(&self) {
-        let mut seen = self.lease.lock().await;
-        seen.lease.copied = Some(seen.lease.whose());
+    /// Makes sure that the lease may be relied on, for what is not written to the journal.
+    pub(crate) async fn still(&self) -> Result<(), Error> {
+        if let Some((by, _)) = self.superseded.get() {
+            return Err(Error::Superseded { by: by.clone() });
+        }
+        let renewed_ms = self.renewed_ms.load(Ordering::SeqCst);
+        let age = self.clock.millis().saturating_sub(renewed_ms);
+        if Duration::from_millis(age) < LEASE {
+            return Ok(());
+        }
+        self.renew().await
     }
 
     /// Renews the lease, or finds out that it is lost.
@@ -174,7 +185,9 @@ impl Seat {
             let began = self.clock.millis();
             let mut lease = seen.lease.clone();
             let Standing::Held { renewals, .. } = &mut lease.standing else {
-                unreachable!("a seat's lease is held");
+                // Let go of meanwhile, by this very process.
+                let by = seen.lease.told();
+                return Err(Error::Superseded { by });
             };
             *renewals += 1;
             match self.write_lease(&lease, When::Is(seen.version.clone())).await {
@@ -202,10 +215,7 @@ impl Seat {
         let ours = known.lease.whose();
         match lease::read(self.place.as_ref()).await? {
             Some(seen) if seen.lease.whose() == ours => {
-                // What is not written yet is kept.
-                let copied = known.lease.copied.take();
                 *known = seen;
-                known.lease.copied = copied;
                 Ok(())
             }
             other => {
@@ -286,7 +296,20 @@ impl Lock {
     /// # Errors
     /// The lease cannot be written. It runs out by itself then.
     pub async fn release(self) -> Result<(), Error> {
-        let seat = self.seat.clone();
+        let standing = Standing::Released {
+            by: self.seat.holder.clone(),
+            at: self.seat.clock.now(),
+        };
+        match self.leave(standing).await {
+            // Nothing of ours to let go of any more.
+            Err(Error::Superseded { .. }) => Ok(()),
+            left => left,
+        }
+    }
+
+    /// Appends nothing any more, and leaves the lease as given, for good. What it was left as before stays.
+    pub(crate) async fn leave(&self, standing: Standing) -> Result<(), Error> {
+        let seat = &self.seat;
         // What is under way ends first; what comes later is refused.
         let appending = seat.next.lock().await;
         seat.let_go.store(true, Ordering::SeqCst);
@@ -296,24 +319,26 @@ impl Lock {
         let mut last = None;
         for _ in 0..TRIES {
             let mut lease = seen.lease.clone();
-            lease.standing = Standing::Released {
-                by: seat.holder.clone(),
-                at: seat.clock.now(),
-            };
+            lease.standing = standing.clone();
             match seat.write_lease(&lease, When::Is(seen.version.clone())).await {
-                Ok(Written::Done(_)) => return Ok(()),
+                Ok(Written::Done(version)) => {
+                    *seen = Seen { lease, version };
+                    return Ok(());
+                }
                 Ok(Written::Conflict) => {}
                 Err(error) => last = Some(error),
             }
-            match seat.still_ours(&mut seen).await {
-                Ok(()) if matches!(seen.lease.standing, Standing::Released { .. }) => return Ok(()),
-                Ok(()) => {}
-                // Nothing of ours to let go of any more.
-                Err(Error::Superseded { .. }) => return Ok(()),
-                Err(error) => return Err(error),
+            seat.still_ours(&mut seen).await?;
+            if !matches!(seen.lease.standing, Standing::Held { .. }) {
+                return Ok(());
             }
         }
-        last.map_or(Ok(()), |error| Err(error.into()))
+        Err(last.map_or_else(
+            || Error::Superseded {
+                by: seen.lease.told(),
+            },
+            Error::from,
+        ))
     }
 }
 

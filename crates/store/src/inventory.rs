@@ -39,6 +39,9 @@ pub struct Inventory {
     /// Networks and clusters there were since the last teardown: what they mark may outlive them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub landmarks: BTreeSet<Landmark>,
+    /// Regions in which anything was made since the last teardown: it searches all of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub regions: BTreeSet<String>,
     /// How long steps took.
     #[serde(default, skip_serializing_if = "Durations::is_empty")]
     pub durations: Durations,
@@ -118,6 +121,10 @@ impl Inventory {
                 ..
             } => {
                 self.landmarks.extend(landmarks.iter().cloned());
+                let region = owned
+                    .as_ref()
+                    .and_then(|owned| owned.address.get("region")?.as_str());
+                self.regions.extend(region.map(str::to_owned));
                 self.done(step, *outcome, outputs, owned.as_ref());
                 if matches!(outcome, Outcome::Created | Outcome::Updated | Outcome::Removed) {
                     let key = plan.and_then(|plan| Durations::key(plan, plan.step(step)?));
@@ -127,12 +134,10 @@ impl Inventory {
                 }
             }
             Entry::RunStarted { .. } => {
-                let marks = plan.and_then(|plan| plan.marks.as_ref());
-                self.landmarks.extend(
-                    marks
-                        .into_iter()
-                        .flat_map(|marks| marks.landmarks.iter().cloned()),
-                );
+                if let Some(marks) = plan.and_then(|plan| plan.marks.as_ref()) {
+                    self.landmarks.extend(marks.landmarks.iter().cloned());
+                    self.regions.extend(marks.regions.iter().cloned());
+                }
             }
             Entry::RunFinished { succeeded } => {
                 let Some(plan) = plan else { return };
@@ -144,6 +149,7 @@ impl Inventory {
                     self.owned.retain(|owned| !owned.adopted);
                     // Its last step has searched by all of them, and found nothing.
                     self.landmarks.clear();
+                    self.regions.clear();
                 }
             }
             _ => {}

@@ -31,16 +31,16 @@ pub(crate) struct Lease {
     pub(crate) epoch: u64,
     /// Whose take this is.
     pub(crate) nonce: String,
-    /// Which take's records were last copied, from here or to here: what still stands at that was not gone on
-    /// with, and may be replaced by what followed.
+    /// Which line of records this is: the nonce of its first take, wherever the records moved since. None when
+    /// nobody knows: an older Landfall kept none, and it goes when somebody removes the lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) copied: Option<Take>,
+    pub(crate) line: Option<String>,
     #[serde(flatten)]
     pub(crate) standing: Standing,
 }
 
 /// One take among all.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Take {
     pub(crate) epoch: u64,
     pub(crate) nonce: String,
@@ -61,8 +61,11 @@ pub(crate) enum Standing {
     },
     /// The holder let go: it writes nothing any more.
     Released { by: Holder, at: String },
-    /// Records are being copied here; until that is done they are not whole.
+    /// Records are being copied here, by the take of the place they come from that this lease bears. They
+    /// count once that very take has left the other place as moved.
     HalfCopied { from: String },
+    /// The records went on elsewhere. Who held them wrote this last, and writes nothing here any more.
+    Moved { to: String, by: Holder, at: String },
 }
 
 impl Lease {
@@ -70,6 +73,14 @@ impl Lease {
         Take {
             epoch: self.epoch,
             nonce: self.nonce.clone(),
+        }
+    }
+
+    /// Whether both may be of one line of records, as far as that is known.
+    pub(crate) fn may_be_of_one_line(&self, other: &Lease) -> bool {
+        match (&self.line, &other.line) {
+            (Some(here), Some(there)) => here == there,
+            _ => true,
         }
     }
 
@@ -83,6 +94,7 @@ impl Lease {
             Standing::Held { holder, since, .. } => format!("{holder}, since {since}"),
             Standing::Released { by, at } => format!("{by}, until {at}"),
             Standing::HalfCopied { from } => format!("a copy from {from}"),
+            Standing::Moved { to, by, at } => format!("{by}, who moved them to {to} at {at}"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Keeps journals, plans and the inventory of one platform, in a folder or wherever a [`Place`] keeps them.
 //!
 //! ```text
-//! lease.json                  who holds the platform, or held it last
+//! lease.json                  who holds the platform, or held it last; or where the records went
 //! journal/0000000001.json …   one record each, numbered without gaps across all runs
 //! runs/<run>/plan.json        what a run carries out, written before its first record
 //! runs/<run>/journal.jsonl    what a run did, one record a line, once it is over
@@ -15,7 +15,6 @@
 //! wait. Decides nothing: whether a run may go on is the engine's to say.
 
 mod certificate;
-mod copy;
 mod error;
 pub mod fence;
 mod files;
@@ -23,6 +22,7 @@ mod holder;
 mod inventory;
 mod journal;
 mod lease;
+mod moving;
 mod place;
 mod read;
 mod rebuild;
@@ -43,6 +43,7 @@ pub use holder::{Holder, Taker, Waiting};
 pub use inventory::{Durations, Inventory, Learned};
 pub use journal::RunJournal;
 pub use lease::{LEASE, LOOK, MARGIN, RENEW};
+pub use moving::Whereabouts;
 pub use place::{Answer, Call, FolderPlace, MemoryPlace, Turn, Wrote};
 pub use runs::PastRun;
 
@@ -52,6 +53,8 @@ pub struct Store {
     place: Arc<dyn Place>,
     /// Set when the place is a folder of this machine: its lock tells at once whether a holder lives.
     folder: Option<FolderPlace>,
+    /// Where the records may have come from.
+    from: Option<Arc<dyn Place>>,
 }
 
 impl Store {
@@ -61,12 +64,27 @@ impl Store {
         Store {
             place: Arc::new(folder.clone()),
             folder: Some(folder),
+            from: None,
         }
     }
 
     /// The records kept in any place.
     pub fn over(place: Arc<dyn Place>) -> Store {
-        Store { place, folder: None }
+        Store {
+            place,
+            folder: None,
+            from: None,
+        }
+    }
+
+    /// The same, knowing where its records may have come from: a move that broke off right after the other
+    /// place was left is finished by whoever takes the platform here.
+    #[must_use]
+    pub fn coming_from(&self, other: &Store) -> Store {
+        Store {
+            from: Some(other.place.clone()),
+            ..self.clone()
+        }
     }
 
     /// What people call the place: a folder, an `s3://` address.

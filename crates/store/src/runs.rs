@@ -12,7 +12,7 @@ use crate::files;
 use crate::journal::Said;
 use crate::read::{self, LOOKS, path};
 
-const FOLDER: &str = "runs/";
+pub(crate) const FOLDER: &str = "runs/";
 
 /// A run that was recorded.
 #[derive(Clone, Debug)]

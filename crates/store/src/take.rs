@@ -39,13 +39,28 @@ struct Got {
 }
 
 async fn take(store: &Store, taker: &Taker, tell: &(dyn Fn(&Waiting) + Send + Sync)) -> Result<Lock, Error> {
-    let proof = match &store.folder {
-        None => None,
-        Some(folder) => Some(match folder.prove().await? {
-            Some(proof) => proof,
-            None => return Err(locked(store).await),
-        }),
+    let proof = prove(store).await?;
+    with(store, taker, proof, tell).await
+}
+
+/// The proof that this process lives, where there is one; an error when another one lives here.
+pub(crate) async fn prove(store: &Store) -> Result<Option<Proof>, Error> {
+    let Some(folder) = &store.folder else {
+        return Ok(None);
     };
+    match folder.prove().await? {
+        Some(proof) => Ok(Some(proof)),
+        None => Err(locked(store).await),
+    }
+}
+
+/// Takes the platform with such a proof.
+pub(crate) async fn with(
+    store: &Store,
+    taker: &Taker,
+    proof: Option<Proof>,
+    tell: &(dyn Fn(&Waiting) + Send + Sync),
+) -> Result<Lock, Error> {
     let got = get(store, taker, proof.as_ref(), tell).await?;
     let seat = Seat::new(store, taker, got.seen, got.began_ms, proof);
     let opened = Opened {
@@ -78,17 +93,24 @@ async fn get(
     let mut tries = 0;
     let mut current = lease::read(place).await?;
     loop {
+        let mut is_new = false;
         let (epoch, when, released) = match &current {
             // Nobody ever was here, or somebody removed the lease: then the journal knows.
             None => {
                 let newest = journal::newest(place).await?;
                 let line = journal::read(place, newest).await?;
                 let epoch = line.map_or(0, |line| line.epoch);
+                is_new = newest == 0;
                 (epoch + 1, When::Absent, newest == 0)
             }
             Some(seen) => {
                 let is = When::Is(seen.version.clone());
                 match &seen.lease.standing {
+                    // They are whole, and left where they were.
+                    Standing::HalfCopied { .. } if was_left(store, &seen.lease).await? => {
+                        (seen.lease.epoch + 1, is, true)
+                    }
+                    Standing::Moved { .. } => return Err(moved(store, &seen.lease)),
                     Standing::HalfCopied { from } => {
                         return Err(Error::HalfCopied {
                             place: store.name(),
@@ -117,7 +139,10 @@ async fn get(
         let lease = Lease {
             epoch,
             nonce: taker.nonce.clone(),
-            copied: current.as_ref().and_then(|seen| seen.lease.copied.clone()),
+            line: match &current {
+                Some(seen) => seen.lease.line.clone(),
+                None => is_new.then(|| taker.nonce.clone()),
+            },
             standing: Standing::Held {
                 holder: taker.holder.clone(),
                 since: taker.clock.now(),
@@ -138,7 +163,12 @@ async fn get(
         };
         match lease::read(place).await {
             // The answer was lost, not the write.
-            Ok(Some(seen)) if seen.lease.nonce == taker.nonce => return Ok(got(seen)),
+            Ok(Some(seen))
+                if seen.lease.nonce == taker.nonce
+                    && matches!(seen.lease.standing, Standing::Held { .. }) =>
+            {
+                return Ok(got(seen));
+            }
             Ok(other) => current = other,
             Err(error) if lost.is_none() => return Err(error),
             Err(_) => {}
@@ -153,11 +183,35 @@ async fn get(
     }
 }
 
+/// Whether the place that these half copied records come from was left for here by the very take that copied
+/// them: then they are whole.
+async fn was_left(store: &Store, lease: &Lease) -> Result<bool, Error> {
+    let Some(from) = &store.from else {
+        return Ok(false);
+    };
+    let there = lease::read(from.as_ref()).await?;
+    Ok(there.is_some_and(|there| {
+        matches!(there.lease.standing, Standing::Moved { .. }) && there.lease.whose() == lease.whose()
+    }))
+}
+
+/// Why a place whose records went on elsewhere is refused.
+pub(crate) fn moved(store: &Store, lease: &Lease) -> Error {
+    let Standing::Moved { to, by, at } = &lease.standing else {
+        unreachable!("only asked of a lease that says so");
+    };
+    Error::Moved {
+        place: store.name(),
+        to: to.clone(),
+        by: format!("{by}, at {at}"),
+    }
+}
+
 /// Watches a holder of another machine for as long as its lease lasts. Comes back with the lease when it is
 /// free, or was not renewed all that time.
 ///
 /// The time is added up from what was slept: no clock is compared with another, nor set back on the way.
-async fn watch(
+pub(crate) async fn watch(
     store: &Store,
     taker: &Taker,
     seen: &Seen,

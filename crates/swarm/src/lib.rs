@@ -112,6 +112,8 @@ async fn session(seed: u64) -> Result<Went, Box<Failed>> {
         clock.clone(),
     );
     let by_hand = |fault: &Fault| matches!(fault, Fault::HumanDeletes { .. } | Fault::HumanChanges { .. });
+    // A cluster deleted by hand leaves its volumes, too.
+    let left_volume = |fault: &Fault| matches!(fault, Fault::VolumeLeftover | Fault::HumanDeletes { .. });
     let stage = Stage {
         providers: landfall_sim::providers(&world),
         world,
@@ -123,6 +125,11 @@ async fn session(seed: u64) -> Result<Went, Box<Failed>> {
         denied: Arc::default(),
         story: Arc::default(),
         quiet: troubles.none(),
+        volumes_left: troubles
+            .while_applying
+            .iter()
+            .chain(&troubles.while_destroying)
+            .any(left_volume),
         interfered: troubles
             .while_applying
             .iter()

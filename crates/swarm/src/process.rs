@@ -36,6 +36,8 @@ pub(crate) struct Stage {
     pub(crate) story: Arc<Mutex<Vec<String>>>,
     /// Whether nothing is made to go wrong.
     pub(crate) quiet: bool,
+    /// Whether volumes are made to outlive their claims.
+    pub(crate) volumes_left: bool,
     /// Whether people interfere by hand, so that the world may deny what was true a moment ago.
     pub(crate) interfered: bool,
     /// How long taking the platform took after its holder had died, in milliseconds.
@@ -344,6 +346,9 @@ impl Stage {
                 let (world, denied, asked) = (world.clone(), denied.clone(), asked.clone());
                 let (story, clock, name) = (story.clone(), clock.clone(), name.clone());
                 let watcher = move |event: &Event| {
+                    if matches!(event, Event::Paused { .. }) {
+                        asked.notify_one();
+                    }
                     let Event::Recorded(entry) = event else { return };
                     let at = clock.millis() / 1000;
                     let line = format!("{:>3}:{:02} {name} {}", at / 60, at % 60, told(entry));

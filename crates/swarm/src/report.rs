@@ -183,6 +183,10 @@ fn listener(said: &Arc<Mutex<Vec<String>>>, expired: &Arc<Notify>) -> Arc<dyn Wa
                 }
                 _ => return,
             },
+            Event::Paused { reason } => {
+                expired.notify_one();
+                format!("paused: {reason}")
+            }
             Event::Stopping { .. } => return,
         };
         let mut said = said.lock().expect("nobody panics while listening");

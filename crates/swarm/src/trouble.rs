@@ -126,7 +126,7 @@ fn fault(rng: &mut Rng, wanted: &Wanted, removing: bool) -> Option<Vec<Fault>> {
     let soon = rng.u64(..1_200_000);
     let one = match rng.u8(..if removing { 14 } else { 17 }) {
         0 => Fault::Throttling {
-            calls: rng.u32(1..40),
+            calls: rng.u32(1..30),
         },
         1 => Fault::ThrottlingBurst {
             millis: soon,

@@ -13,7 +13,9 @@ pub(crate) async fn look(check: &IdentityCheck, who: &dyn WhoAmI) -> Result<Held
     let identity = match who.who_am_i().await {
         Ok(identity) => identity,
         Err(ApplyError::Failed(failure)) => return Err(unanswered(*failure).into()),
-        Err(expired @ ApplyError::CredentialsExpired(_)) => return Err(Miss::Never(expired)),
+        Err(expired @ (ApplyError::CredentialsExpired(_) | ApplyError::Stopped)) => {
+            return Err(Miss::Never(expired));
+        }
     };
     judge(check, &identity)
 }

@@ -9,21 +9,24 @@ use landfall_session::{Done, Session, Steering};
 use landfall_store::Lock;
 use tokio::sync::watch;
 
-use super::{confirmed, forecast, move_in, opened, released, take, taker, tell, unfinished};
+use super::{asks_nobody, confirmed, forecast, move_in, opened, released, take, unfinished};
 use crate::show::{self, Paint, Screen};
 use crate::trouble::Usage;
 
 /// Brings the platform to what its file says.
 pub(crate) async fn apply(arguments: &crate::cli::Apply, paint: Paint) -> anyhow::Result<u8> {
+    asks_nobody(arguments.common.json, arguments.yes)?;
     let (mut session, records) = opened(&arguments.common).await?;
-    if let Some(store) = records.move_into_bucket(&taker(), &tell).await? {
-        session.store = store;
-    }
+    let json = arguments.common.json;
     let lock = take(&session).await?;
-    let outcome = held(arguments, &session, &lock, paint).await;
-    let code = released(lock, outcome).await?;
+    let lock = move_in(&records, &mut session, lock, json).await?;
+    let code = match held(arguments, &session, &lock, paint).await {
+        Ok(code) => code,
+        failed @ Err(_) => return released(lock, failed).await,
+    };
     // This very run may have made the bucket.
-    move_in(&records, arguments.common.json).await?;
+    let lock = move_in(&records, &mut session, lock, json).await?;
+    lock.release().await?;
     Ok(code)
 }
 

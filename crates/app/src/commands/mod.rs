@@ -74,14 +74,19 @@ pub(crate) async fn take(session: &Session) -> anyhow::Result<Lock> {
     }
 }
 
-/// Moves the records into their bucket, when it has come to exist, and says so.
-pub(crate) async fn move_in(records: &Records, json: bool) -> anyhow::Result<()> {
-    if let Some(store) = records.move_into_bucket(&taker(), &tell).await?
-        && !json
-    {
-        println!("The records are kept in {} from now on.", store.name());
+/// Moves the records into their bucket, when it has come to exist, and says so. Returns what is held from
+/// then on; when it cannot be done, nothing is.
+pub(crate) async fn move_in(
+    records: &Records,
+    session: &mut Session,
+    lock: Lock,
+    json: bool,
+) -> anyhow::Result<Lock> {
+    let (lock, moved) = records.move_in(lock, &mut session.store, &taker(), &tell).await?;
+    if moved && !json {
+        println!("The records are kept in {} from now on.", session.store.name());
     }
-    Ok(())
+    Ok(lock)
 }
 
 /// How long a plan should take with so many steps at once.
@@ -92,6 +97,17 @@ pub(crate) fn forecast(session: &Session, plan: &Plan, parallel: u16) -> Forecas
 /// Prints JSON in its stable form.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// With `--json` there is nobody to ask: what is agreed to could not be shown.
+pub(crate) fn asks_nobody(json: bool, yes: bool) -> anyhow::Result<()> {
+    if json && !yes {
+        return Err(Usage::error(
+            "`--json` is for programs, and programs are not asked",
+            "give `--yes` too; `plan --json` and `destroy --rehearse --json` show what would be done",
+        ));
+    }
     Ok(())
 }
 
@@ -200,7 +216,9 @@ async fn verify(common: &Common, paint: Paint) -> anyhow::Result<u8> {
         }
     }
     if plan.count(Action::Check) == 0 {
-        println!("This platform has no checks.");
+        if !common.json {
+            println!("This platform has no checks.");
+        }
         return Ok(0);
     }
     let steering = apply::steering(common.json, crate::cli::AT_ONCE, paint);

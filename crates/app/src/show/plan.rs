@@ -295,6 +295,21 @@ pub(crate) fn destroy_rehearsal(plan: &Plan, found: &[Found], forecast: &Forecas
     text
 }
 
+/// Resources that hold data which goes with them, whatever their size.
+const KEEPS_DATA: [&str; 11] = [
+    "AWS::RDS::DBInstance",
+    "AWS::RDS::DBCluster",
+    "AWS::DynamoDB::Table",
+    "AWS::DynamoDB::GlobalTable",
+    "AWS::EFS::FileSystem",
+    "AWS::ElastiCache::ReplicationGroup",
+    "AWS::OpenSearchService::Domain",
+    "AWS::Cognito::UserPool",
+    "AWS::ECR::Repository",
+    "AWS::SQS::Queue",
+    "AWS::APS::Workspace",
+];
+
 /// Data that is lost, leftovers that go with it, and what keeping it all costs.
 fn at_stake(plan: &Plan, found: &[Found], paint: Paint) -> String {
     let mut text = String::new();
@@ -309,6 +324,26 @@ fn at_stake(plan: &Plan, found: &[Found], paint: Paint) -> String {
             let bucket = bucket.as_str().unwrap_or_default();
             let lost = format!("every object and version in {bucket} ({})", step.id);
             let _ = writeln!(text, "  {} {lost}", paint.red("DATA LOST:"));
+        }
+    }
+    for step in removed() {
+        let template = plan
+            .wanted
+            .step(&step.id)
+            .and_then(|wanted| wanted.template.as_ref());
+        let resources = template
+            .into_iter()
+            .flat_map(|template| &template.interface.resources);
+        for (id, resource) in
+            resources.filter(|(_, resource)| !resource.kept && KEEPS_DATA.contains(&resource.kind.as_str()))
+        {
+            let _ = writeln!(
+                text,
+                "  {} {} {id} ({})",
+                paint.red("DATA LOST:"),
+                resource.kind,
+                step.id
+            );
         }
     }
     for one in found {

@@ -152,19 +152,38 @@ impl Screen {
         let paint = self.paint;
         match entry {
             Entry::StepStarted { step, .. } => self.started(step),
-            Entry::StepDone { step, outcome, notes, took_ms, .. } => {
+            Entry::StepDone {
+                step,
+                outcome,
+                notes,
+                took_ms,
+                ..
+            } => {
                 let text = format!("{} in {}", outcome_word(*outcome), duration(*took_ms));
                 self.ended(step, &paint.green("✓"), &text);
                 for note in notes {
                     self.step(" ", step, note);
                 }
             }
-            Entry::StepFailed { step, failure, took_ms } => {
-                let text = format!("{} after {}: {}", paint.red("FAILED"), duration(*took_ms), failure.summary);
+            Entry::StepFailed {
+                step,
+                failure,
+                took_ms,
+            } => {
+                let text = format!(
+                    "{} after {}: {}",
+                    paint.red("FAILED"),
+                    duration(*took_ms),
+                    failure.summary
+                );
                 self.ended(step, &paint.red("✗"), &text);
             }
             Entry::StepSkipped { step, because } => {
-                self.ended(step, &paint.yellow("-"), &format!("not started, because {because} failed"));
+                self.ended(
+                    step,
+                    &paint.yellow("-"),
+                    &format!("not started, because {because} failed"),
+                );
             }
             Entry::Sweeping { step, leftover } => {
                 self.step(" ", step, &format!("sweeping {} {}", leftover.kind, leftover.id));
@@ -172,15 +191,19 @@ impl Screen {
             Entry::SweptAway { step, leftover } => {
                 self.step(" ", step, &format!("gone: {} {}", leftover.kind, leftover.id));
             }
-            Entry::Paused { reason } => self.line(&format!(
-                "\n{} the credentials have expired: {reason}\n  Renew them (for example `aws sso login`) in another window; the run goes on by itself.\n  \
-                 Credentials given as environment variables cannot be renewed from outside: press ctrl-C,\n  \
-                 set new ones and run the command again; it goes on where it stopped.\n",
-                paint.yellow("PAUSED:")
-            )),
+            Entry::Paused { reason } => self.paused(reason),
             Entry::RunResumed => self.line(&paint.dim("going on where the last run stopped")),
             Entry::RunStarted { .. } | Entry::Interrupted | Entry::RunFinished { .. } => {}
         }
+    }
+
+    fn paused(&self, reason: &str) {
+        self.line(&format!(
+            "\n{} the credentials have expired: {reason}\n  Renew them (for example `aws sso login`) in another window; the run goes on by itself.\n  \
+             Credentials given as environment variables cannot be renewed from outside: press ctrl-C,\n  \
+             set new ones and run the command again; it goes on where it stopped.\n",
+            self.paint.yellow("PAUSED:")
+        ));
     }
 }
 
@@ -206,6 +229,7 @@ impl Watcher for Screen {
         match event {
             Event::Recorded(entry) => self.recorded(entry),
             Event::Progress { step, parts, message } => self.progress(step, *parts, message),
+            Event::Paused { reason } => self.paused(reason),
             Event::Stopping { in_flight } => {
                 let names: Vec<&str> = in_flight.iter().map(StepId::as_str).collect();
                 self.line(&format!(
@@ -226,6 +250,7 @@ fn json_line(event: &Event) -> Option<String> {
             "entry": "progress", "step": step, "done": parts.map(|(done, _)| done), "of": parts.map(|(_, all)| all),
             "message": message,
         }),
+        Event::Paused { reason } => serde_json::json!({ "entry": "paused", "reason": reason }),
         Event::Stopping { in_flight } => serde_json::json!({ "entry": "stopping", "inFlight": in_flight }),
     };
     Some(value.to_string())

@@ -143,9 +143,12 @@ impl World {
     }
 }
 
-/// What another platform has in our network: told, and never removed.
+/// What another platform or cluster has in our network: told, and never removed.
 fn is_guests(found: &Found) -> bool {
-    found.used_by.as_deref() == Some("the platform acme-dev")
+    matches!(
+        found.used_by.as_deref(),
+        Some("the platform acme-dev" | "the cluster team-b")
+    )
 }
 
 fn cluster() -> [Landmark; 1] {
@@ -197,11 +200,12 @@ async fn leftovers_go_and_others_stay(aws: Emulator) {
         panic!("it belongs to somebody else");
     };
     assert!(why.contains("no longer carries the mark"), "{why}");
-    let guest = found.iter().find(|found| is_guests(found)).unwrap();
-    let Ok(Swept::NotYet(why)) = world.leftovers.sweep(guest, &progress()).await else {
-        panic!("it belongs to another platform");
-    };
-    assert!(why.contains("acme-dev"), "{why}");
+    for guest in found.iter().filter(|found| is_guests(found)) {
+        let Ok(Swept::Never(why)) = world.leftovers.sweep(guest, &progress()).await else {
+            panic!("it belongs to others: {guest:?}");
+        };
+        assert!(why.contains(guest.used_by.as_deref().unwrap()), "{why}");
+    }
 
     world.sweep(&marks).await;
     insta::assert_snapshot!(format!("{name}_left"), world.stands());
@@ -287,7 +291,10 @@ async fn a_search_trusts_no_list_and_a_sweep_no_search() {
         _ => Verdict::Pass,
     });
     let again = leftovers.search(&marks).await.unwrap();
-    assert_eq!(world.told(&again), world.told(&found));
+    // Functions are known by that list only, so the one it leaves out now is not found.
+    let mut known = found.clone();
+    known.retain(|found| found.kind != "AWS::Lambda::Function");
+    assert_eq!(world.told(&again), world.told(&known));
 
     // A missing permission is named.
     let denied = "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>You are not authorized \
@@ -426,6 +433,22 @@ async fn a_place_keeps_its_promise(aws: &Emulator) {
     );
     let written = place.write("record", b"yours", When::Absent).await.unwrap();
     assert_eq!(written, Written::Conflict);
+    proxy.rule(|_| Verdict::Pass);
+
+    // S3 could not decide: asked again, it says who came first.
+    let undecided = "<Error><Code>ConditionalRequestConflict</Code><Message>A conflicting conditional operation \
+                     is currently in progress against this resource.</Message></Error>";
+    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = asked.clone();
+    proxy.rule(
+        move |_| match count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => Verdict::Answer(409, undecided.to_owned()),
+            _ => Verdict::Pass,
+        },
+    );
+    let written = place.write("undecided", b"mine", When::Absent).await.unwrap();
+    assert!(matches!(written, Written::Done(_)), "{written:?}");
+    assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 2);
     proxy.rule(|_| Verdict::Pass);
 
     // A bucket that is not there is no place without records.

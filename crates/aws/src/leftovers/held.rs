@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 
 use landfall_model::leftover::{LandmarkKind, Marks};
+use landfall_model::work::{TAG_COMPONENT, TAG_STEP};
 
 use super::ask::{Refused, Region};
 use super::balancers::{BALANCER, CLASSIC};
+use super::mark;
 use super::network::{GROUP, INTERFACE};
 use super::stacks::Holdings;
-use super::tagged::{self, Confirm, name_of};
+use super::tagged::{self, Confirm, SECRET, name_of};
 use super::thing::{Holder, Thing};
 
 /// Says of each thing which stack has it and what holds it, from what was found beside it. Leaves out what
@@ -24,6 +26,8 @@ pub(super) fn resolve(
         let names = [thing.id.as_str(), thing.arn.as_str(), name_of(&thing.arn)];
         if let Some(stack) = holdings.stack_of(&thing.kind, &names) {
             thing.held_by_stack = Some(stack.clone());
+        } else if let Some(step) = secret_step(thing) {
+            thing.held_by_stack.get_or_insert(step);
         }
     }
     let mut made_for: BTreeMap<String, Holder> = BTreeMap::new();
@@ -67,14 +71,22 @@ pub(super) fn resolve(
                 .is_none_or(|holder| !clusters.contains(holder))
     });
     let wearers = wearers(&things);
+    let own = mark::own(marks, region);
     for thing in &mut things {
-        if thing.is_of_another(Some(&marks.platform)) {
-            thing.holder = Some(Holder::new("the platform", thing.platform().unwrap_or_default()));
+        if let Some(other) = own.other(thing) {
+            thing.holder = Some(other);
         } else if thing.kind == GROUP {
             thing.holder = wearers.get(&thing.id).cloned();
         }
     }
     things
+}
+
+/// The step that keeps a secret, in the place of a stack: the step's own removal takes it away.
+fn secret_step(thing: &Thing) -> Option<String> {
+    let component = thing.tags.get(TAG_COMPONENT)?;
+    let step = thing.tags.get(TAG_STEP)?;
+    (thing.kind == SECRET).then(|| format!("landfall:{component}.{step}"))
 }
 
 /// Who wears each security group: a load balancer rather than one of its interfaces, for people's sake.
@@ -190,6 +202,27 @@ mod tests {
             thing(GROUP, "sg-worn"),
             thing(GROUP, "sg-free"),
             tagged(thing(GROUP, "sg-guest"), "landfall:platform", "beta"),
+            tagged(
+                thing("AWS::EC2::Instance", "i-own"),
+                "eks:eks-cluster-name",
+                "acme-eks",
+            ),
+            tagged(
+                thing("AWS::EC2::Instance", "i-neighbour"),
+                "eks:eks-cluster-name",
+                "beta",
+            ),
+            tagged(thing(BALANCER, "lb-neighbour"), "elbv2.k8s.aws/cluster", "beta"),
+            tagged(
+                thing("AWS::EC2::Volume", "vol-neighbour"),
+                "kubernetes.io/cluster/beta",
+                "owned",
+            ),
+            tagged(
+                thing("AWS::EC2::Volume", "vol-shared"),
+                "kubernetes.io/cluster/beta",
+                "shared",
+            ),
         ];
         let mut holdings = Holdings::default();
         let listed = ("AWS::EC2::Instance".to_owned(), "i-listed".to_owned());
@@ -227,7 +260,40 @@ mod tests {
         sg-worn: interface eni-nat, no stack
         sg-free: nobody, no stack
         sg-guest: the platform beta, no stack
+        i-own: nobody, no stack
+        i-neighbour: the cluster beta, no stack
+        lb-neighbour: the cluster beta, no stack
+        vol-neighbour: the cluster beta, no stack
+        vol-shared: nobody, no stack
         ");
+    }
+
+    #[test]
+    fn a_secret_of_a_step_is_the_steps_and_nothing_else_is() {
+        let of_step = |thing: Thing| {
+            let thing = tagged(thing, "landfall:platform", "acme");
+            let thing = tagged(thing, "landfall:component", "web");
+            tagged(thing, "landfall:step", "key")
+        };
+        let in_stack = tagged(
+            of_step(thing(SECRET, "c")),
+            "aws:cloudformation:stack-id",
+            "stack-1",
+        );
+        let things = vec![
+            of_step(thing(SECRET, "a")),
+            tagged(thing(SECRET, "b"), "landfall:platform", "acme"),
+            in_stack,
+            of_step(thing("AWS::EC2::Volume", "d")),
+        ];
+        let marks = Marks {
+            platform: "acme".to_owned(),
+            ..Marks::default()
+        };
+        let found = resolve(things, &Holdings::default(), &marks, "r");
+        let stacks: Vec<Option<String>> = found.iter().map(Thing::stack).collect();
+        let of = |stack: &str| Some(stack.to_owned());
+        assert_eq!(stacks, [of("landfall:web.key"), None, of("stack-1"), None]);
     }
 
     #[test]

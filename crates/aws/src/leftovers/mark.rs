@@ -6,7 +6,8 @@ use std::fmt;
 use landfall_model::leftover::{LandmarkKind, Marks};
 use landfall_model::work::TAG_PLATFORM;
 
-use super::thing::Thing;
+use super::tagged::LOG_GROUP;
+use super::thing::{Own, Thing};
 
 /// One reason why a thing is the platform's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +18,8 @@ pub(super) enum Mark {
     Cluster(String),
     /// It is in the platform's network.
     Network(String),
-    /// Its name begins so: nobody but the platform's cluster or functions writes there.
+    /// It is the log group with this name; or one whose name begins so, when this ends with a slash: nobody
+    /// but the platform's cluster writes there.
     Name(String),
 }
 
@@ -51,6 +53,18 @@ pub(super) fn cluster_key(cluster: &str) -> String {
     format!("kubernetes.io/cluster/{cluster}")
 }
 
+/// The clusters that a thing's tags say it was made for.
+pub(super) fn clusters(thing: &Thing) -> impl Iterator<Item = &str> {
+    let prefix = cluster_key("");
+    thing.tags.iter().filter_map(move |(key, value)| {
+        let name = match key.strip_prefix(&prefix) {
+            Some(name) => (value == "owned").then_some(name)?,
+            None => CLUSTER_KEYS.contains(&key.as_str()).then_some(value.as_str())?,
+        };
+        (!name.is_empty()).then_some(name)
+    })
+}
+
 impl Mark {
     /// Whether a thing carries this mark.
     pub(super) fn is_on(&self, thing: &Thing) -> bool {
@@ -62,7 +76,7 @@ impl Mark {
                     || CLUSTER_KEYS.iter().any(|key| tag(key) == Some(name))
             }
             Mark::Network(id) => thing.network.as_ref() == Some(id),
-            Mark::Name(prefix) => thing.id.starts_with(prefix),
+            Mark::Name(name) => thing.kind == LOG_GROUP && is_named(&thing.id, name),
         }
     }
 
@@ -91,7 +105,7 @@ impl fmt::Display for Mark {
             Mark::Platform(name) => write!(f, "tag {TAG_PLATFORM}={name}"),
             Mark::Cluster(name) => write!(f, "cluster {name}"),
             Mark::Network(id) => write!(f, "network {id}"),
-            Mark::Name(prefix) => write!(f, "name {prefix}"),
+            Mark::Name(name) => write!(f, "name {name}"),
         }
     }
 }
@@ -114,7 +128,7 @@ pub(super) fn of_region(marks: &Marks, region: &str) -> Vec<Mark> {
         .filter(|landmark| landmark.region == region)
     {
         found.push(match landmark.kind {
-            LandmarkKind::Nodes => continue,
+            LandmarkKind::Nodes | LandmarkKind::Logs => continue,
             LandmarkKind::Cluster => Mark::Cluster(landmark.id.clone()),
             LandmarkKind::Network => Mark::Network(landmark.id.clone()),
         });
@@ -122,33 +136,54 @@ pub(super) fn of_region(marks: &Marks, region: &str) -> Vec<Mark> {
     found
 }
 
-/// What names of log groups begin with when they are the platform's, longest names of platforms told apart:
-/// `/aws/lambda/acme-dev-job` is `acme-dev`'s when there is such a platform, and not `acme`'s.
+/// Whose things are meant in one region.
+pub(super) fn own(marks: &Marks, region: &str) -> Own {
+    let clusters = of_region(marks, region).into_iter();
+    let clusters = clusters.filter_map(|mark| match mark {
+        Mark::Cluster(name) => Some(name),
+        _ => None,
+    });
+    Own {
+        platform: Some(marks.platform.clone()),
+        clusters: clusters.collect(),
+    }
+}
+
+/// The names of log groups that are the platform's: what its clusters write below, and what its functions
+/// and builds write to. Only what a stack of the platform lists: a name that merely begins like the
+/// platform's may be anybody's.
 pub(super) fn log_names(marks: &Marks, region: &str) -> Vec<Mark> {
-    let clusters = marks
+    let mut names = Vec::new();
+    for landmark in marks
         .landmarks
         .iter()
-        .filter(|landmark| landmark.kind == LandmarkKind::Cluster && landmark.region == region);
-    let mut names: Vec<Mark> = clusters
-        .flat_map(|cluster| {
-            ["eks", "containerinsights"].map(|part| Mark::Name(format!("/aws/{part}/{}/", cluster.id)))
-        })
-        .collect();
-    names.extend(["lambda", "codebuild"].map(|part| Mark::Name(format!("/aws/{part}/{}-", marks.platform))));
+        .filter(|landmark| landmark.region == region)
+    {
+        match landmark.kind {
+            LandmarkKind::Cluster => names.extend(
+                ["eks", "containerinsights"].map(|part| Mark::Name(format!("/aws/{part}/{}/", landmark.id))),
+            ),
+            LandmarkKind::Logs => names.push(Mark::Name(landmark.id.clone())),
+            LandmarkKind::Nodes | LandmarkKind::Network => {}
+        }
+    }
     names
 }
 
-/// Whether a name that begins with `platform-` belongs rather to another platform whose name is longer.
-pub(super) fn is_anothers(name: &str, platform: &str, others: &[String]) -> bool {
-    let last = name.rsplit('/').next().unwrap_or(name);
-    others
-        .iter()
-        .any(|other| other.len() > platform.len() && last.starts_with(&format!("{other}-")))
+/// Whether a log group's name is the one that a mark means.
+pub(super) fn is_named(group: &str, name: &str) -> bool {
+    if name.ends_with('/') {
+        group.starts_with(name)
+    } else {
+        group == name
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use landfall_model::StepId;
+    use landfall_model::leftover::Landmark;
 
     fn tagged(key: &str, value: &str) -> Thing {
         let mut thing = Thing::new("AWS::EC2::Volume", "vol-1", "arn");
@@ -183,10 +218,55 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_name_is_another_platforms() {
-        let others = ["acme-dev".to_owned(), "acme".to_owned()];
-        assert!(is_anothers("/aws/lambda/acme-dev-job", "acme", &others));
-        assert!(!is_anothers("/aws/lambda/acme-job", "acme", &others));
-        assert!(!is_anothers("/aws/lambda/acme-dev-job", "acme-dev", &others));
+    fn every_way_to_name_a_cluster_is_read() {
+        let named = |key: &str, value: &str| {
+            let thing = tagged(key, value);
+            clusters(&thing).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(named("kubernetes.io/cluster/beta", "owned"), ["beta"]);
+        assert_eq!(named("kubernetes.io/cluster/beta", "shared"), [""; 0]);
+        for key in CLUSTER_KEYS {
+            assert_eq!(named(key, "beta"), ["beta"], "{key}");
+        }
+        assert_eq!(named("ebs.csi.aws.com/cluster", "true"), [""; 0]);
+    }
+
+    #[test]
+    fn a_log_group_is_the_platforms_by_its_whole_name_or_its_clusters() {
+        let landmark = |kind, id: &str, region: &str| Landmark {
+            step: StepId::new("net", "net"),
+            kind,
+            id: id.to_owned(),
+            region: region.to_owned(),
+        };
+        let marks = Marks {
+            platform: "acme".to_owned(),
+            regions: Vec::new(),
+            landmarks: vec![
+                landmark(LandmarkKind::Cluster, "acme-eks", "r"),
+                landmark(LandmarkKind::Logs, "/aws/lambda/acme-job", "r"),
+                landmark(LandmarkKind::Logs, "/aws/lambda/acme-elsewhere", "s"),
+                landmark(LandmarkKind::Network, "vpc-1", "r"),
+            ],
+        };
+        let names = log_names(&marks, "r");
+        insta::assert_snapshot!(because(&names.iter().collect::<Vec<_>>()), @"name /aws/eks/acme-eks/, name /aws/containerinsights/acme-eks/, name /aws/lambda/acme-job");
+        assert_eq!(of_region(&marks, "r").len(), 3);
+        let is_ours = |kind: &str, name: &str| {
+            let thing = Thing::new(kind, name, "arn");
+            names.iter().any(|mark| mark.is_on(&thing))
+        };
+        assert!(is_ours(LOG_GROUP, "/aws/lambda/acme-job"));
+        assert!(is_ours(LOG_GROUP, "/aws/eks/acme-eks/cluster"));
+        for name in [
+            "/aws/lambda/acme-job-2",
+            "/aws/lambda/acme-other",
+            "/aws/lambda/acme-elsewhere",
+            "/aws/codebuild/acme-web",
+            "/aws/eks/acme-eks-2/cluster",
+        ] {
+            assert!(!is_ours(LOG_GROUP, name), "{name}");
+        }
+        assert!(!is_ours("AWS::SSM::Parameter", "/aws/lambda/acme-job"));
     }
 }

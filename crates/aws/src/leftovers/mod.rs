@@ -26,18 +26,19 @@ use landfall_runner::{ApplyError, ObserveError, Progress, Sweeper};
 
 use crate::account::Account;
 use crate::leftovers::ask::{Refused, Region};
+use crate::leftovers::balancers::{BALANCER, CLASSIC, TARGETS};
 use crate::leftovers::mark::Mark;
-use crate::leftovers::network::TYPES;
+use crate::leftovers::network::{GROUP, INTERFACE, TYPES};
 use crate::leftovers::tagged::{Confirm, GLOBAL, confirm, kind_of, name_of};
-use crate::leftovers::thing::Thing;
+use crate::leftovers::thing::{Own, Thing};
 use crate::stack::{Address, describe};
 
 /// Searches an account for what is a platform's, and removes what is left over.
 pub struct Leftovers {
     account: Arc<Account>,
-    /// The platform last searched for. A sweep needs it to tell the platform's own security groups, whose
-    /// rules mention a leftover group, from those of another; without it, such groups are let be.
-    platform: Mutex<Option<String>>,
+    /// The marks last read or searched for. A sweep needs them to tell what is the platform's and its
+    /// clusters' from what is others'; without them, it lets be what a leftover's own marks do not cover.
+    marks: Mutex<Option<Marks>>,
 }
 
 impl Leftovers {
@@ -45,15 +46,21 @@ impl Leftovers {
     pub fn new(account: Arc<Account>) -> Leftovers {
         Leftovers {
             account,
-            platform: Mutex::default(),
+            marks: Mutex::default(),
         }
     }
 
-    fn remember(&self, platform: &str) {
-        *self
-            .platform
-            .lock()
-            .expect("nobody panics while holding the platform's name") = Some(platform.to_owned());
+    fn remember(&self, marks: &Marks) {
+        *self.marks.lock().expect("nobody panics while holding the marks") = Some(marks.clone());
+    }
+
+    /// Whose things were last searched for in a region.
+    fn own(&self, region: &str) -> Own {
+        let marks = self.marks.lock().expect("nobody panics while holding the marks");
+        marks
+            .as_ref()
+            .map(|marks| mark::own(marks, region))
+            .unwrap_or_default()
     }
 
     async fn landmarks(&self, owned: &Owned) -> Result<Vec<Landmark>, ObserveError> {
@@ -121,7 +128,7 @@ impl Leftovers {
         things.extend(balancers::all(&region).await.map_err(refused("load balancers"))?);
         let names = mark::log_names(marks, name);
         things.extend(
-            self.log_groups(&region, marks, &names, &tagged, holdings.platforms.clone())
+            self.log_groups(&region, &names, &tagged)
                 .await
                 .map_err(refused("log groups"))?,
         );
@@ -147,29 +154,20 @@ impl Leftovers {
     async fn log_groups(
         &self,
         region: &Region<'_>,
-        marks: &Marks,
         names: &[Mark],
         tagged: &BTreeMap<String, BTreeMap<String, String>>,
-        mut others: Vec<String>,
     ) -> Result<Vec<Thing>, Refused> {
-        others.extend(tagged::platforms(region).await?);
         let mut found = Vec::new();
         for mark in names {
-            let Mark::Name(prefix) = mark else { continue };
-            let groups = tagged::log_groups(region, prefix).await?;
-            let by_platform = prefix.ends_with('-');
-            found.extend(
-                groups
-                    .into_iter()
-                    .filter(|group| !(by_platform && mark::is_anothers(&group.id, &marks.platform, &others))),
-            );
+            if let Mark::Name(name) = mark {
+                found.extend(tagged::log_groups(region, name).await?);
+            }
         }
         for arn in tagged.keys() {
             if let Confirm::LogGroup(name) = confirm(arn)
                 && !found.iter().any(|group| group.id == name)
             {
-                let groups = tagged::log_groups(region, &name).await?;
-                found.extend(groups.into_iter().filter(|group| group.id == name));
+                found.extend(tagged::log_groups(region, &name).await?);
             }
         }
         Ok(found)
@@ -227,7 +225,10 @@ impl Leftovers {
 
 /// What a stack's resource marks, by its type and physical id.
 fn landmark(kind: &str, id: &str) -> Option<(LandmarkKind, String)> {
+    let logs = |service: &str| Some((LandmarkKind::Logs, format!("/aws/{service}/{id}")));
     let kind = match kind {
+        "AWS::Lambda::Function" => return logs("lambda"),
+        "AWS::CodeBuild::Project" => return logs("codebuild"),
         "AWS::EC2::VPC" => LandmarkKind::Network,
         "AWS::EKS::Cluster" => LandmarkKind::Cluster,
         "AWS::EKS::Nodegroup" => LandmarkKind::Nodes,
@@ -238,21 +239,34 @@ fn landmark(kind: &str, id: &str) -> Option<(LandmarkKind, String)> {
     Some((kind, name.to_owned()))
 }
 
-/// Each thing once: a tag and a network may have found the same one.
+/// What uses others before what is used.
+fn rank(kind: &str) -> u8 {
+    match kind {
+        "AWS::EC2::Instance" | BALANCER | CLASSIC => 0,
+        TARGETS | "AWS::EC2::VPCEndpoint" | "AWS::EC2::LaunchTemplate" | "AWS::EC2::NatGateway" => 1,
+        INTERFACE | "AWS::EC2::Volume" => 2,
+        GROUP => 3,
+        _ => 4,
+    }
+}
+
+/// Each thing once, in the order in which they can go: a tag and a network may have found the same one.
 fn once(found: Vec<Found>) -> Vec<Found> {
     let mut seen = BTreeSet::new();
     let mut found: Vec<Found> = found
         .into_iter()
         .filter(|one| seen.insert(one.id.clone()))
         .collect();
-    found.sort();
+    found.sort_by(|one, other| {
+        let place = |found: &Found| rank(&found.kind);
+        (place(one), &one.id).cmp(&(place(other), &other.id))
+    });
     found
 }
 
 #[async_trait]
 impl Sweeper for Leftovers {
     async fn marks(&self, platform: &str, owned: &[Owned]) -> Result<Marks, ObserveError> {
-        self.remember(platform);
         let mut regions = BTreeSet::from([self.account.region().to_owned()]);
         let mut landmarks = BTreeSet::new();
         for owned in owned
@@ -263,15 +277,17 @@ impl Sweeper for Leftovers {
             regions.insert(address.region.to_owned());
             landmarks.extend(self.landmarks(owned).await?);
         }
-        Ok(Marks {
+        let marks = Marks {
             platform: platform.to_owned(),
             regions: regions.into_iter().collect(),
             landmarks: landmarks.into_iter().collect(),
-        })
+        };
+        self.remember(&marks);
+        Ok(marks)
     }
 
     async fn search(&self, marks: &Marks) -> Result<Vec<Found>, ObserveError> {
-        self.remember(&marks.platform);
+        self.remember(marks);
         let mut found = Vec::new();
         for region in &marks.regions {
             found.extend(self.region(marks, region).await?);
@@ -286,17 +302,12 @@ impl Sweeper for Leftovers {
     }
 
     async fn sweep(&self, leftover: &Found, progress: &Progress) -> Result<Swept, ApplyError> {
-        let platform = self
-            .platform
-            .lock()
-            .expect("nobody panics while holding the platform's name")
-            .clone();
         let region = Region {
             account: &self.account,
             name: &leftover.region,
             patient: false,
         };
-        sweep::sweep(&region, platform.as_deref(), leftover, progress).await
+        sweep::sweep(&region, self.own(region.name), leftover, progress).await
     }
 }
 
@@ -315,5 +326,46 @@ mod tests {
             Some((LandmarkKind::Network, "vpc-1".to_owned()))
         );
         assert_eq!(landmark("AWS::S3::Bucket", "acme"), None);
+    }
+
+    #[test]
+    fn what_writes_logs_marks_its_log_group() {
+        for (kind, group) in [
+            ("AWS::Lambda::Function", "/aws/lambda/acme-job"),
+            ("AWS::CodeBuild::Project", "/aws/codebuild/acme-job"),
+        ] {
+            let marked = landmark(kind, "acme-job");
+            assert_eq!(marked, Some((LandmarkKind::Logs, group.to_owned())));
+        }
+    }
+
+    #[test]
+    fn what_uses_others_comes_before_what_is_used() {
+        let kinds = [
+            "AWS::S3::Bucket",
+            GROUP,
+            "AWS::EC2::Volume",
+            INTERFACE,
+            "AWS::EC2::NatGateway",
+            "AWS::EC2::LaunchTemplate",
+            "AWS::EC2::VPCEndpoint",
+            TARGETS,
+            CLASSIC,
+            BALANCER,
+            "AWS::EC2::Instance",
+        ];
+        let found = |(at, kind): (usize, &&str)| Found {
+            kind: (*kind).to_owned(),
+            id: format!("{at:02}"),
+            region: "r".to_owned(),
+            because: "network vpc-1".to_owned(),
+            stack: None,
+            data: None,
+            used_by: None,
+        };
+        let mut all: Vec<Found> = kinds.iter().enumerate().map(found).collect();
+        all.push(all[3].clone());
+        let order: Vec<String> = once(all).into_iter().map(|found| found.id).collect();
+        assert_eq!(order.join(" "), "08 09 10 04 05 06 07 02 03 01 00");
     }
 }

@@ -6,7 +6,7 @@ use roxmltree::Node;
 use super::ask::{Parameters, Query, Refused, Region, parameter};
 use super::mark::Mark;
 use super::network::{self, GROUP, TYPES};
-use super::thing::{Thing, members, text};
+use super::thing::{Own, Thing, members, text};
 
 /// A rule of one group that mentions another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) async fn revoke(
     region: &Region<'_>,
     group: &Thing,
     marks: &[Mark],
-    platform: Option<&str>,
+    own: &Own,
 ) -> Result<Option<String>, Refused> {
     let network = group.network.clone().unwrap_or_default();
     let asked = vec![
@@ -43,9 +43,12 @@ pub(super) async fn revoke(
     // A default group has no entry here: its rules are somebody's, too.
     let is_ours = |id: &str| {
         groups.iter().any(|other| {
-            let marked = platform.is_some_and(|name| other.platform() == Some(name))
+            let marked = own
+                .platform
+                .as_deref()
+                .is_some_and(|name| other.platform() == Some(name))
                 || marks.iter().any(|mark| mark.is_on(other));
-            other.id == id && marked && !other.is_of_another(platform)
+            other.id == id && marked && own.other(other).is_none()
         })
     };
     let mentions: Vec<Mention> = pages.iter().flat_map(|page| mentions(page, &group.id)).collect();

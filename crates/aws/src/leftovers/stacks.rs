@@ -14,8 +14,6 @@ use crate::trouble::{Trouble, patiently};
 pub(super) struct Holdings {
     /// The ids of the stacks that stand.
     pub(super) stacks: Vec<String>,
-    /// Every platform that has a stack here.
-    pub(super) platforms: Vec<String>,
     /// The stack of each resource, by type and physical id.
     pub(super) resources: BTreeMap<(String, String), String>,
 }
@@ -54,7 +52,6 @@ pub(super) async fn holdings(account: &Account, region: &str, platform: &str) ->
             let Some(owner) = tag.and_then(|tag| tag.value()) else {
                 continue;
             };
-            found.platforms.push(owner.to_owned());
             let stands = stack.stack_status() != Some(&StackStatus::DeleteComplete);
             let (true, true, Some(id)) = (owner == platform, stands, stack.stack_id()) else {
                 continue;

@@ -10,16 +10,14 @@ use super::held;
 use super::mark::Mark;
 use super::network::{self, GROUP, INTERFACE, TYPES};
 use super::rules;
-use super::tagged::{self, name_of};
-use super::thing::{Holder, Thing, child, text};
+use super::tagged::{self, LOG_GROUP, name_of};
+use super::thing::{Holder, Own, Thing, child, text};
 use crate::trouble::Trouble;
 
-const LOG_GROUP: &str = "AWS::Logs::LogGroup";
-
-/// Removes a leftover, or says why not yet.
+/// Removes a leftover, or says why not. `own` is whose things were searched for, when anybody searched.
 pub(super) async fn sweep(
     region: &Region<'_>,
-    platform: Option<&str>,
+    own: Own,
     leftover: &Found,
     progress: &Progress,
 ) -> Result<Swept, ApplyError> {
@@ -37,21 +35,35 @@ pub(super) async fn sweep(
         )));
     };
     if !is_swept(kind) {
-        return Ok(Swept::NotYet(by_hand(kind, id)));
+        return Ok(Swept::Never(by_hand(kind, id)));
     }
+    let own = with_marks(own, &marks);
     let thing = match look(region, kind, id).await {
         Ok(Some(thing)) => thing,
         Ok(None) => return Ok(Swept::Gone),
         Err(refused) => return not_looked(refused, &doing),
     };
-    if let Some(why) = kept(&thing, &marks, platform) {
-        return Ok(Swept::NotYet(why));
+    if let Some(swept) = kept(&thing, &marks, &own) {
+        return Ok(swept);
     }
     progress.say(format!("deleting {kind} {}", name_of(id)));
-    match delete(region, &thing, &marks, platform).await {
+    match delete(region, &thing, &marks, &own).await {
         Ok(swept) => Ok(swept),
         Err(refused) => outcome(refused, &doing),
     }
+}
+
+/// Whose things they are, as far as the marks tell that a leftover was found by: those were compared with
+/// what the platform has.
+fn with_marks(mut own: Own, marks: &[Mark]) -> Own {
+    for mark in marks {
+        match mark {
+            Mark::Platform(name) => own.platform = Some(name.clone()),
+            Mark::Cluster(name) => own.clusters.push(name.clone()),
+            Mark::Network(_) | Mark::Name(_) => {}
+        }
+    }
+    own
 }
 
 /// Whether things of a type are deleted here at all.
@@ -93,24 +105,22 @@ fn by_hand(kind: &str, id: &str) -> String {
 }
 
 /// Why a thing that was found must not be deleted now.
-fn kept(thing: &Thing, marks: &[Mark], platform: Option<&str>) -> Option<String> {
+fn kept(thing: &Thing, marks: &[Mark], own: &Own) -> Option<Swept> {
     if let Some(stack) = thing.stack() {
-        return Some(format!("it belongs to the stack {stack}"));
+        return Some(Swept::NotYet(format!("it belongs to the stack {stack}")));
     }
     if let Some(mark) = marks.iter().find(|mark| !mark.is_on(thing)) {
-        return Some(format!(
+        return Some(Swept::NotYet(format!(
             "it no longer carries the mark it was found by ({mark}); left alone"
-        ));
+        )));
     }
-    // Its own mark may be that tag; otherwise it must be the platform that was searched for.
-    let by_tag = marks.iter().any(|mark| matches!(mark, Mark::Platform(_)));
-    if !by_tag && thing.is_of_another(platform) {
-        let other = thing.platform().unwrap_or_default();
-        return Some(format!("it belongs to the platform {other}; left alone"));
+    if let Some(other) = own.other(thing) {
+        let other = other.words();
+        return Some(Swept::Never(format!("it belongs to {other}; left alone")));
     }
     // Of a target group AWS knows better: its list of load balancers is behind while one goes.
     let asked = thing.holder.as_ref().filter(|_| thing.kind != TARGETS);
-    asked.map(in_use)
+    asked.map(|holder| Swept::NotYet(in_use(holder)))
 }
 
 fn in_use(holder: &Holder) -> String {
@@ -131,12 +141,7 @@ fn deletion(kind: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
-async fn delete(
-    region: &Region<'_>,
-    thing: &Thing,
-    marks: &[Mark],
-    platform: Option<&str>,
-) -> Result<Swept, Refused> {
+async fn delete(region: &Region<'_>, thing: &Thing, marks: &[Mark], own: &Own) -> Result<Swept, Refused> {
     if let Some(holder) = held::by_cluster(region, thing).await? {
         return Ok(Swept::NotYet(in_use(&holder)));
     }
@@ -166,9 +171,9 @@ async fn delete(
         }
         kind => {
             if kind == GROUP
-                && let Some(why) = group_is_held(region, thing, marks, platform).await?
+                && let Some(swept) = group_is_held(region, thing, marks, own).await?
             {
-                return Ok(Swept::NotYet(why));
+                return Ok(swept);
             }
             let (action, id) = deletion(kind).expect("only what can be deleted was looked at");
             let answer = region.query(Query::Ec2, action, &arn(id)).await?;
@@ -188,15 +193,17 @@ async fn group_is_held(
     region: &Region<'_>,
     group: &Thing,
     marks: &[Mark],
-    platform: Option<&str>,
-) -> Result<Option<String>, Refused> {
+    own: &Own,
+) -> Result<Option<Swept>, Refused> {
     // Before any rule goes: a group that is still worn goes on doing its work.
     if let Some(interface) = network::wearer(region, &group.id).await? {
-        return Ok(Some(format!("in use by interface {interface}")));
+        return Ok(Some(Swept::NotYet(format!("in use by interface {interface}"))));
     }
-    let other = rules::revoke(region, group, marks, platform).await?;
+    let other = rules::revoke(region, group, marks, own).await?;
     Ok(other.map(|other| {
-        format!("a rule of {other}, which is not the platform's, mentions it; revoke that rule by hand")
+        Swept::Never(format!(
+            "a rule of {other}, which is not the platform's, mentions it; revoke that rule by hand"
+        ))
     }))
 }
 
@@ -222,13 +229,31 @@ fn not_looked(refused: Refused, doing: &str) -> Result<Swept, ApplyError> {
 fn outcome(refused: Refused, doing: &str) -> Result<Swept, ApplyError> {
     match &refused.trouble {
         trouble if is_gone(trouble) => Ok(Swept::Gone),
+        trouble if is_protected(trouble) => Ok(Swept::Never(format!(
+            "{trouble}; if it is to go, lift the protection"
+        ))),
         trouble if waits(trouble) => Ok(Swept::NotYet(trouble.to_string())),
         _ => not_looked(refused, doing),
     }
 }
 
-/// Whether AWS means "not now": something uses it, protects it or is being done to it. A protection
-/// (deletion or termination) is somebody's decision and is told, not lifted.
+/// Whether AWS means that somebody protected it from deletion or termination: that is a decision, which is
+/// told and not lifted. EC2 and load balancing have no code for it, only words.
+fn is_protected(trouble: &Trouble) -> bool {
+    let Trouble::Other { message, .. } = trouble else {
+        return false;
+    };
+    let message = message.to_lowercase();
+    [
+        "deletion protection",
+        "termination protection",
+        "disableapitermination",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
+}
+
+/// Whether AWS means "not now": something uses it or is being done to it.
 fn waits(trouble: &Trouble) -> bool {
     let Trouble::Other { code, message } = trouble else {
         return false;
@@ -274,7 +299,7 @@ mod tests {
                 "InvalidParameterValue",
                 "Network interface 'eni-1' is currently in use.",
             ),
-            ("OperationNotPermitted", "deletion protection is enabled"),
+            ("OperationNotPermitted", "not while it is being changed"),
             ("RequestLimitExceeded", "Request limit exceeded."),
         ] {
             assert!(
@@ -302,25 +327,88 @@ mod tests {
     }
 
     #[test]
+    fn what_is_protected_waits_for_somebody() {
+        for message in [
+            "Load balancer 'a' cannot be deleted because deletion protection is enabled",
+            "The instance 'i-1' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.",
+        ] {
+            let swept = outcome(refused("OperationNotPermitted", message), "x");
+            assert!(
+                matches!(swept, Ok(Swept::Never(why)) if why.contains(message)),
+                "{message}"
+            );
+        }
+    }
+
+    fn own(clusters: &[&str]) -> Own {
+        Own {
+            platform: Some("acme".to_owned()),
+            clusters: clusters.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
     fn what_changed_hands_since_the_search_is_left_alone() {
         let marks = [Mark::Network("vpc-1".into())];
+        let why = |thing: &Thing| match kept(thing, &marks, &own(&[])) {
+            Some(Swept::NotYet(why)) => format!("not yet: {why}"),
+            Some(Swept::Never(why)) => format!("never: {why}"),
+            other => format!("{other:?}"),
+        };
         let mut thing = Thing::new("AWS::EC2::Volume", "vol-1", "arn");
-        assert!(
-            kept(&thing, &marks, Some("acme"))
-                .unwrap()
-                .contains("no longer carries")
-        );
+        let mut told = vec![why(&thing)];
         thing.network = Some("vpc-1".into());
-        assert_eq!(kept(&thing, &marks, Some("acme")), None);
+        told.push(why(&thing));
         thing.tags.insert("landfall:platform".into(), "beta".into());
-        assert!(
-            kept(&thing, &marks, Some("acme"))
-                .unwrap()
-                .contains("the platform beta")
-        );
+        told.push(why(&thing));
         thing
             .tags
             .insert("aws:cloudformation:stack-id".into(), "stack-1".into());
-        assert!(kept(&thing, &marks, Some("acme")).unwrap().contains("stack-1"));
+        told.push(why(&thing));
+        insta::assert_snapshot!(told.join("\n"), @r"
+        not yet: it no longer carries the mark it was found by (network vpc-1); left alone
+        None
+        never: it belongs to the platform beta; left alone
+        not yet: it belongs to the stack stack-1
+        ");
+    }
+
+    #[test]
+    fn what_another_cluster_has_in_the_network_is_never_removed() {
+        let network = Mark::Network("vpc-1".into());
+        let swept = |key: &str, value: &str, marks: &[Mark], own: Own| {
+            let mut thing = Thing::new(GROUP, "sg-1", "arn");
+            thing.network = Some("vpc-1".into());
+            thing.tags.insert(key.into(), value.into());
+            kept(&thing, marks, &with_marks(own, marks))
+        };
+        let never = Some(Swept::Never("it belongs to the cluster beta; left alone".into()));
+        let by_network = std::slice::from_ref(&network);
+        for (key, value) in [
+            ("kubernetes.io/cluster/beta", "owned"),
+            ("elbv2.k8s.aws/cluster", "beta"),
+        ] {
+            // Even when nobody searched before.
+            assert_eq!(swept(key, value, by_network, Own::default()), never, "{key}");
+            assert_eq!(swept(key, value, by_network, own(&["acme-eks"])), never, "{key}");
+            assert_eq!(swept(key, value, by_network, own(&["beta"])), None, "{key}");
+            let by_cluster = [network.clone(), Mark::Cluster("beta".into())];
+            assert_eq!(swept(key, value, &by_cluster, Own::default()), None, "{key}");
+        }
+        assert_eq!(
+            swept("kubernetes.io/cluster/beta", "shared", by_network, own(&[])),
+            None
+        );
+    }
+
+    #[test]
+    fn a_log_group_must_still_have_the_very_name() {
+        let marks = [Mark::Name("/aws/lambda/acme-job".into())];
+        let group = |name: &str| Thing::new(LOG_GROUP, name, "arn");
+        assert_eq!(kept(&group("/aws/lambda/acme-job"), &marks, &own(&[])), None);
+        assert!(kept(&group("/aws/lambda/acme-job-2"), &marks, &own(&[])).is_some());
+        // As an earlier release had it.
+        let marks = [Mark::Name("/aws/lambda/acme-".into())];
+        assert!(kept(&group("/aws/lambda/acme-job"), &marks, &own(&[])).is_some());
     }
 }

@@ -7,7 +7,7 @@ use landfall_model::work::TAG_PLATFORM;
 use serde_json::{Value, json};
 
 use super::ask::{KEYS, LOGS, Refused, Region, SECRETS, TAGGING, is_gone};
-use super::mark::{CLUSTER_KEYS, Mark, cluster_key};
+use super::mark::{CLUSTER_KEYS, Mark, cluster_key, is_named};
 use super::network::TYPES;
 use super::thing::Thing;
 
@@ -63,30 +63,20 @@ fn resources(page: &Value) -> Vec<(String, BTreeMap<String, String>)> {
     .collect()
 }
 
-/// The names of all platforms that have something in a region.
-pub(super) async fn platforms(region: &Region<'_>) -> Result<Vec<String>, Refused> {
-    let body = json!({ "Key": TAG_PLATFORM });
-    let pages = region
-        .json_pages(TAGGING, "GetTagValues", body, "PaginationToken")
-        .await?;
-    let values = pages
-        .iter()
-        .flat_map(|page| page["TagValues"].as_array().into_iter().flatten());
-    Ok(values
-        .filter_map(|value| value.as_str().map(str::to_owned))
-        .collect())
-}
+pub(super) const SECRET: &str = "AWS::SecretsManager::Secret";
+pub(super) const LOG_GROUP: &str = "AWS::Logs::LogGroup";
 
-/// The log groups with this prefix, tags included.
-pub(super) async fn log_groups(region: &Region<'_>, prefix: &str) -> Result<Vec<Thing>, Refused> {
-    let body = json!({ "logGroupNamePrefix": prefix });
+/// The log group with this name, or all below it when it ends with a slash; tags included.
+pub(super) async fn log_groups(region: &Region<'_>, wanted: &str) -> Result<Vec<Thing>, Refused> {
+    let body = json!({ "logGroupNamePrefix": wanted });
     let mut found = Vec::new();
     for page in region
         .json_pages(LOGS, "DescribeLogGroups", body, "nextToken")
         .await?
     {
         for group in page["logGroups"].as_array().into_iter().flatten() {
-            let Some(name) = group["logGroupName"].as_str() else {
+            let name = group["logGroupName"].as_str();
+            let Some(name) = name.filter(|name| is_named(name, wanted)) else {
                 continue;
             };
             found.push(log_group(region, name, group["storedBytes"].as_u64()).await?);
@@ -97,7 +87,7 @@ pub(super) async fn log_groups(region: &Region<'_>, prefix: &str) -> Result<Vec<
 
 async fn log_group(region: &Region<'_>, name: &str, bytes: Option<u64>) -> Result<Thing, Refused> {
     let arn = region.arn("logs", &format!("log-group:{name}"));
-    let mut thing = Thing::new("AWS::Logs::LogGroup", name, &arn);
+    let mut thing = Thing::new(LOG_GROUP, name, &arn);
     thing.data = bytes.filter(|bytes| *bytes > 0).map(size);
     let answer = region
         .json(LOGS, "ListTagsForResource", &json!({ "resourceArn": arn }))
@@ -273,12 +263,12 @@ pub(super) fn kind_of(arn: &str) -> String {
         ("iam", "role") => "AWS::IAM::Role",
         ("kms", "key") => "AWS::KMS::Key",
         ("lambda", "function") => "AWS::Lambda::Function",
-        ("logs", "log-group") => "AWS::Logs::LogGroup",
+        ("logs", "log-group") => LOG_GROUP,
         ("rds", "cluster") => "AWS::RDS::DBCluster",
         ("rds", "db") => "AWS::RDS::DBInstance",
         ("route53", "hostedzone") => "AWS::Route53::HostedZone",
         ("s3", "") => "AWS::S3::Bucket",
-        ("secretsmanager", "secret") => "AWS::SecretsManager::Secret",
+        ("secretsmanager", "secret") => SECRET,
         ("servicediscovery", "namespace") => "AWS::ServiceDiscovery::HttpNamespace",
         ("servicediscovery", "service") => "AWS::ServiceDiscovery::Service",
         ("sns", "") => "AWS::SNS::Topic",

@@ -6,7 +6,7 @@ use landfall_model::leftover::Found;
 use landfall_model::work::TAG_PLATFORM;
 use roxmltree::Node;
 
-use super::mark::{Mark, because};
+use super::mark::{Mark, because, clusters};
 
 /// What says which stack made a thing. CloudFormation puts them itself; nobody else can (`aws:` is reserved).
 const STACK_TAGS: [&str; 2] = ["aws:cloudformation:stack-id", "aws:cloudformation:stack-name"];
@@ -33,6 +33,30 @@ pub(super) struct Thing {
     pub(super) groups: Vec<String>,
     /// The stack that lists it, or has what it was made for.
     pub(super) held_by_stack: Option<String>,
+}
+
+/// Whose things are searched and swept: this platform's, in one region.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Own {
+    /// Its name.
+    pub(super) platform: Option<String>,
+    /// The names of its clusters.
+    pub(super) clusters: Vec<String>,
+}
+
+impl Own {
+    /// The other platform or the other cluster that a thing's tags name. Such a thing may stand in this
+    /// platform's network, and is in use: nobody here removes it.
+    pub(super) fn other(&self, thing: &Thing) -> Option<Holder> {
+        if let Some(platform) = thing.platform()
+            && Some(platform) != self.platform.as_deref()
+        {
+            return Some(Holder::new("the platform", platform));
+        }
+        let mut named = clusters(thing);
+        let other = named.find(|name| !self.clusters.iter().any(|own| own == name))?;
+        Some(Holder::new("the cluster", other))
+    }
 }
 
 /// What has a thing.
@@ -75,11 +99,6 @@ impl Thing {
     pub(super) fn stack(&self) -> Option<String> {
         let tag = STACK_TAGS.iter().find_map(|key| self.tags.get(*key));
         tag.or(self.held_by_stack.as_ref()).cloned()
-    }
-
-    /// Whether its tags name another platform than this one.
-    pub(super) fn is_of_another(&self, platform: Option<&str>) -> bool {
-        self.platform().is_some_and(|other| Some(other) != platform)
     }
 
     /// The platform that its tags name.

@@ -464,6 +464,7 @@ fn watcher(said: Arc<Mutex<Vec<String>>>, asked: Arc<Notify>) -> Arc<dyn Watcher
             }
         }
         Event::Progress { step, message, .. } => said.lock().unwrap().push(format!("{step}: {message}")),
+        Event::Paused { reason } => said.lock().unwrap().push(format!("paused: {reason}")),
         Event::Stopping { in_flight } => said.lock().unwrap().push(format!("stopping: {in_flight:?}")),
     })
 }

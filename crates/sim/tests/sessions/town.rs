@@ -271,6 +271,7 @@ pub(crate) async fn remove(stage: &Stage, step: &str) -> String {
             }
             text
         }
+        Err(ApplyError::Stopped) => format!("{step} was stopped"),
         Err(ApplyError::CredentialsExpired(why)) => format!("{step}: {why}"),
     }
 }
@@ -302,6 +303,7 @@ pub(crate) async fn sweep(stage: &Stage, marks: &Marks) -> String {
         let swept = match sweeper.sweep(one, &progress).await {
             Ok(Swept::Gone) => "gone".to_owned(),
             Ok(Swept::NotYet(why)) => format!("not yet: {why}"),
+            Ok(Swept::Never(why)) => format!("never: {why}"),
             Err(error) => format!("{error:?}"),
         };
         let data = one

@@ -3,6 +3,7 @@
 
 mod folder;
 mod holding;
+mod moving;
 mod records;
 mod swarm;
 mod world;

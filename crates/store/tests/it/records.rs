@@ -1,4 +1,4 @@
-//! What becomes of records: put away, folded, learned from, copied, and read from older layouts.
+//! What becomes of records: put away, folded, learned from, and read from older layouts.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use landfall_runner::{Journal as _, Place as _, When};
 use landfall_store::{Durations, MemoryPlace, Store};
 
 use crate::world::{
-    TestClock, begin, chain, done, finished, lock, locked, names, note, plan, run_id, started, taker, words,
+    TestClock, begin, chain, done, finished, lock, locked, names, note, plan, started, taker, words,
 };
 
 fn store() -> (MemoryPlace, Store, TestClock) {
@@ -330,89 +330,4 @@ async fn spoilt_files_are_named() {
     memory/journal/0000000003.json is missing, although later records are there
       something other than Landfall changed it; restore it from a copy
     ");
-}
-
-#[tokio::test(start_paused = true)]
-async fn records_move_into_a_bucket_and_back() {
-    let (here, folder, clock) = store();
-    let (there, bucket, _) = store();
-    let nobody = |_: &landfall_store::Waiting| {};
-    let work = async |store: &Store, who: &str, run: &str| {
-        let lock = locked(store, &taker(who, run, &clock)).await;
-        let records = [started(run), done("net.vpc", Outcome::Created, 10), finished()];
-        begin(&lock, run, Purpose::Apply, &records).await;
-        lock.settle().await.unwrap();
-        lock.release().await.unwrap();
-    };
-    work(&folder, "ada@laptop", "r1").await;
-    folder
-        .copy_to(&bucket, &taker("ada@laptop", "c1", &clock), &nobody)
-        .await
-        .unwrap();
-    assert_eq!(bucket.last_run().await.unwrap().unwrap().run.0, "r1");
-    work(&bucket, "bob@ci", "r2").await;
-    // Back, over what was left here; and once more, as nothing happened in between.
-    bucket
-        .copy_to(&folder, &taker("ada@laptop", "c2", &clock), &nobody)
-        .await
-        .unwrap();
-    bucket
-        .copy_to(&folder, &taker("ada@laptop", "c3", &clock), &nobody)
-        .await
-        .unwrap();
-    let runs = folder.runs().await.unwrap();
-    assert_eq!(runs, [run_id("r1"), run_id("r2")]);
-    assert_eq!(
-        folder.inventory().await.unwrap(),
-        bucket.inventory().await.unwrap()
-    );
-    // Both go on by themselves: neither is lost.
-    work(&folder, "ada@laptop", "r3").await;
-    work(&bucket, "bob@ci", "r4").await;
-    let refused = bucket
-        .copy_to(&folder, &taker("bob@ci", "c4", &clock), &nobody)
-        .await;
-    insta::assert_snapshot!(refused.unwrap_err(), @"the records in memory have gone on by themselves: ada@laptop (process 7), until 2026-01-01T00:00:00Z");
-    let held = locked(&folder, &taker("ada@laptop", "x", &clock)).await;
-    let refused = bucket
-        .copy_to(&folder, &taker("bob@ci", "c5", &clock), &nobody)
-        .await;
-    insta::assert_snapshot!(refused.unwrap_err(), @"another landfall process is changing this platform: ada@laptop (process 7), since 2026-01-01T00:00:00Z");
-    held.release().await.unwrap();
-    assert!(
-        here.texts().contains_key("runs/r3/plan.json") && there.texts().contains_key("runs/r4/plan.json")
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn half_a_copy_is_not_used() {
-    let (_, folder, clock) = store();
-    let place = MemoryPlace::default();
-    let ada = locked(&folder, &taker("ada@laptop", "a", &clock)).await;
-    begin(&ada, "r1", Purpose::Apply, &[started("r1"), finished()]).await;
-    ada.release().await.unwrap();
-    // The network goes after the third write.
-    let count = std::sync::atomic::AtomicU64::new(0);
-    let failing = place.through(move |call| match call {
-        landfall_store::Call::Write(..) if count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= 3 => {
-            landfall_store::Turn::with(landfall_store::Answer::Refused)
-        }
-        _ => landfall_store::Turn::well(),
-    });
-    let copied = folder
-        .copy_to(
-            &Store::over(Arc::new(failing)),
-            &taker("ada@laptop", "c1", &clock),
-            &|_| {},
-        )
-        .await;
-    assert!(copied.is_err());
-    let bucket = Store::over(Arc::new(place));
-    let (refused, _) = lock(&bucket, &taker("bob@ci", "b", &clock)).await;
-    insta::assert_snapshot!(refused.err().unwrap(), @"the records in memory are half of a copy from memory");
-    folder
-        .copy_to(&bucket, &taker("ada@laptop", "c2", &clock), &|_| {})
-        .await
-        .unwrap();
-    locked(&bucket, &taker("bob@ci", "b", &clock)).await;
 }

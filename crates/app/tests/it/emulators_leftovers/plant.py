@@ -10,6 +10,7 @@ Resources:
   Role: {Type: AWS::IAM::Role, Properties: {AssumeRolePolicyDocument: {Version: '2012-10-17', Statement: []}}}
   Cluster: {Type: AWS::EKS::Cluster, Properties: {Name: acme-eks, RoleArn: !GetAtt Role.Arn, ResourcesVpcConfig: {SubnetIds: [!Ref A, !Ref B]}}}
   Group: {Type: AWS::EKS::Nodegroup, Properties: {ClusterName: !Ref Cluster, NodegroupName: workers, NodeRole: !GetAtt Role.Arn, Subnets: [!Ref A]}}
+  Job: {Type: AWS::Lambda::Function, Properties: {FunctionName: acme-job, Handler: index.handler, Runtime: python3.12, Role: !GetAtt Role.Arn, Code: {ZipFile: 'def handler(event, context): return 1'}}}
   Logs: {Type: AWS::Logs::LogGroup, Properties: {LogGroupName: /aws/eks/acme-eks/audit}}
 '''
 ids, lacks = {}, {}
@@ -80,6 +81,7 @@ if gone: ec2.terminate_instances(InstanceIds=[gone])
 secrets = client('secretsmanager')
 secrets.create_secret(Name='acme-gone', SecretString='x', Tags=pairs({'landfall:platform': 'acme'}))
 secrets.delete_secret(SecretId='acme-gone')
+ids['secret-of-step'] = secrets.create_secret(Name='acme-key', SecretString='x', Tags=pairs({'landfall:platform': 'acme', 'landfall:component': 'web', 'landfall:step': 'key'}))['ARN']
 
 # Somebody else's.
 other = plant('vpc-other', lambda: ec2.create_vpc(CidrBlock='10.9.0.0/16')['Vpc']['VpcId'])
@@ -87,6 +89,10 @@ c = plant('subnet-c', lambda: ec2.create_subnet(VpcId=other, CidrBlock='10.9.1.0
 d = plant('subnet-d', lambda: ec2.create_subnet(VpcId=other, CidrBlock='10.9.2.0/24', AvailabilityZone='us-east-1b')['Subnet']['SubnetId'])
 foreign = group('sg-other', other, {'elbv2.k8s.aws/cluster': 'acme-eks-2'})
 group('sg-guest', vpc, {'landfall:platform': 'acme-dev'})
+neighbour = group('sg-neighbour', vpc, {'kubernetes.io/cluster/team-b': 'owned'})
+balancer('neighbour-web', [a, b], [neighbour], {'elbv2.k8s.aws/cluster': 'team-b'})
+targets('neighbour-targets', vpc, {'elbv2.k8s.aws/cluster': 'team-b'})
+plant('neighbour', lambda: ec2.run_instances(ImageId='ami-12345678', MinCount=1, MaxCount=1, SubnetId=a, TagSpecifications=tagged('instance', {'eks:eks-cluster-name': 'team-b'}))['Instances'][0]['InstanceId'])
 balancer('other-web', [c, d], [foreign], {'elbv2.k8s.aws/cluster': 'acme-eks-2'})
 targets('other-targets', other, {'elbv2.k8s.aws/cluster': 'acme-eks-2'})
 plant('eni-other', lambda: ec2.create_network_interface(SubnetId=c, Groups=[foreign])['NetworkInterface']['NetworkInterfaceId'])
@@ -95,6 +101,8 @@ disk('vol-shared', {'kubernetes.io/cluster/acme-eks': 'shared'})
 plant('template-other', lambda: ec2.create_launch_template(LaunchTemplateName='other', LaunchTemplateData={'ImageId': 'ami-12345678'}, TagSpecifications=tagged('launch-template', {'karpenter.k8s.aws/cluster': 'acme-eks-2'}))['LaunchTemplate']['LaunchTemplateId'])
 client('sqs').create_queue(QueueName='acme-dev-queue', tags={'landfall:platform': 'acme-dev'})
 log('/aws/lambda/acme-dev-job')
+log('/aws/lambda/acme-job-of-others')
+log('/aws/codebuild/acme-others')
 log('/aws/eks/acme-eks-2/cluster')
 
 # Interfaces that EC2 made for other things.
@@ -104,6 +112,6 @@ for n in ec2.describe_nat_gateways()['NatGateways']:
     for address in n['NatGatewayAddresses']:
         if address.get('NetworkInterfaceId'): ids['eni-of-nat'] = address['NetworkInterfaceId']
 for i in ec2.describe_network_interfaces()['NetworkInterfaces']:
-    for name in ('instance', 'gone-instance'):
+    for name in ('instance', 'gone-instance', 'neighbour'):
         if i.get('Attachment', {}).get('InstanceId') == ids.get(name): ids['eni-of-' + name] = i['NetworkInterfaceId']
 print(json.dumps({'ids': ids, 'lacks': lacks, 'resources': sorted(made)}))
