@@ -102,6 +102,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
                     | landfall_store::Error::Content { .. }
                     | landfall_store::Error::Missing { .. }
                     | landfall_store::Error::HalfCopied { .. }
+                    | landfall_store::Error::Moved { .. }
                     | landfall_store::Error::WentOn { .. }
             )
         )

@@ -48,6 +48,7 @@ async fn what_was_let_go_is_taken_at_once() {
     {
       "epoch": 3,
       "nonce": "c",
+      "line": "a",
       "is": "released",
       "by": {
         "who": "ada@laptop",
