@@ -19,7 +19,7 @@
 //! 4. What is left is that *k* was occupied and became free again, because finished runs' records are put
 //!    away. *k* is *m'*, the number that opened the first epoch after *e*, or *m' - 1*, *e*'s own last record.
 //!    Both are never removed unless the record at *m'* says that *e* had let go, and who let go has stopped
-//!    appending before it said so (see [`crate::tidy`]).
+//!    appending before it said so (see `tidy`).
 //!
 //! A write of *e* that nobody waits for any more may still land at a number that was put away. It was not
 //! acknowledged, it lies at or before `through`, and nobody reads there.
