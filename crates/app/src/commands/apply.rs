@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use landfall_engine::planner;
-use landfall_model::plan::{Plan, Purpose};
+use landfall_model::plan::{Action, Plan, Purpose};
+use landfall_model::provider::Owned;
 use landfall_runner::{Ended, Look};
 use landfall_session::{Done, Session, Steering};
 use landfall_store::Lock;
@@ -20,7 +21,10 @@ pub(crate) async fn apply(arguments: &crate::cli::Apply, paint: Paint) -> anyhow
     let json = arguments.common.json;
     let lock = take(&session).await?;
     let lock = move_in(&records, &mut session, lock, json).await?;
-    let code = match held(arguments, &session, &lock, paint).await {
+    let in_bucket = records
+        .bucket_name()
+        .filter(|_| records.is_in_bucket(&session.store));
+    let code = match held(arguments, &session, &lock, in_bucket, paint).await {
         Ok(code) => code,
         failed @ Err(_) => return released(lock, failed).await,
     };
@@ -34,6 +38,7 @@ async fn held(
     arguments: &crate::cli::Apply,
     session: &Session,
     lock: &Lock,
+    records_in: Option<&str>,
     paint: Paint,
 ) -> anyhow::Result<u8> {
     let json = arguments.common.json;
@@ -76,9 +81,32 @@ async fn held(
             plan
         }
     };
+    if let Some(bucket) = records_in {
+        keeps_the_records(&plan, bucket)?;
+    }
     let steering = steering(json, arguments.parallel, paint);
     let done = session.run(lock, &plan, &steering).await?;
     Ok(report(&done, "apply", json, paint))
+}
+
+/// Refuses to empty a bucket while records are in one: it may be the same, and nobody asked for that.
+fn keeps_the_records(plan: &Plan, bucket: &str) -> anyhow::Result<()> {
+    let empties = |owned: &Owned| {
+        owned.address["empty"]
+            .as_array()
+            .is_some_and(|empty| !empty.is_empty())
+    };
+    let mut removed = plan.steps.iter().filter(|step| step.action == Action::Delete);
+    match removed.find(|step| step.owned.as_ref().is_some_and(empties)) {
+        None => Ok(()),
+        Some(step) => Err(Usage::error(
+            format!(
+                "this would empty and remove the buckets of `{}`, and the records of this platform are in the bucket {bucket}",
+                step.id
+            ),
+            "put the component back into the file; `landfall destroy` moves the records out before their bucket goes",
+        )),
+    }
 }
 
 /// Reads a saved plan and makes sure that the world still is as it was when the plan was made.
