@@ -3,8 +3,10 @@
 
 mod advice;
 mod failure;
+mod in_the_way;
 mod template;
 
 pub use advice::way_out;
 pub use failure::{after_rollback, failure};
+pub use in_the_way::{FINISH_THE_TEARDOWN, InTheWay};
 pub use template::{INLINE_LIMIT, read_template};

@@ -1,5 +1,7 @@
 //! What a certificate says of what is left.
 
+mod common;
+
 use landfall_engine::Seen;
 use landfall_engine::certificate::{TeardownRun, certify};
 use landfall_engine::teardown::plan_destroy;
@@ -9,23 +11,8 @@ use landfall_model::id::{PlanId, RunId};
 use landfall_model::journal::{Entry, Record};
 use landfall_model::leftover::Found;
 use landfall_model::provider::{Failure, Owned};
-use landfall_model::wanted::{Facts, Wanted};
 
-fn wanted() -> Wanted {
-    Wanted {
-        facts: Facts {
-            name: "acme".to_owned(),
-            region: "us-east-1".to_owned(),
-            account: "111122223333".to_owned(),
-            tags: [].into(),
-        },
-        artifact_bucket: None,
-        records_bucket: None,
-        components: indexmap::IndexMap::new(),
-        steps: Vec::new(),
-        contents: [].into(),
-    }
-}
+use common::wanted;
 
 fn bucket() -> Owned {
     let address = serde_json::json!({ "name": "acme-state-bucket", "id": "stack-1" });
@@ -54,7 +41,7 @@ fn certificate(retained_too: bool, records: Vec<Entry>, after: &Seen) -> String 
         ..Seen::default()
     };
     let plan = plan_destroy(
-        wanted(),
+        wanted(Vec::new()),
         &before,
         retained_too,
         PlanId("plan".to_owned()),
@@ -73,7 +60,7 @@ fn certificate(retained_too: bool, records: Vec<Entry>, after: &Seen) -> String 
         plan: &plan,
         records: &records,
     }];
-    let certificate = certify(&wanted().facts, &runs, after, String::new());
+    let certificate = certify(&wanted(Vec::new()).facts, &runs, after, String::new());
     format!(
         "clean {}, standing {:?}, retained {:?}, found {}, remarks {:?}",
         certificate.clean,

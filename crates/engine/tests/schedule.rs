@@ -1,5 +1,7 @@
 //! What a plan should take, and in which order a run starts its steps.
 
+mod common;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -10,8 +12,9 @@ use landfall_model::definition::StepKind;
 use landfall_model::id::PlanId;
 use landfall_model::plan::{Action, Estimate, Plan, PlannedStep, Purpose};
 use landfall_model::provider::Outputs;
-use landfall_model::wanted::{Facts, Wanted};
 use proptest::prelude::*;
+
+use common::wanted;
 
 /// A plan from `(seconds, the steps it waits for)`, each step named by its place.
 fn plan(steps: &[(u64, Vec<usize>)]) -> Plan {
@@ -21,19 +24,7 @@ fn plan(steps: &[(u64, Vec<usize>)]) -> Plan {
         id: PlanId("plan".to_owned()),
         made_at: String::new(),
         purpose: Purpose::Apply,
-        wanted: Wanted {
-            facts: Facts {
-                name: "acme".to_owned(),
-                region: "us-east-1".to_owned(),
-                account: "111122223333".to_owned(),
-                tags: [].into(),
-            },
-            artifact_bucket: None,
-            records_bucket: None,
-            components: indexmap::IndexMap::new(),
-            steps: Vec::new(),
-            contents: [].into(),
-        },
+        wanted: wanted(Vec::new()),
         steps: steps
             .iter()
             .enumerate()

@@ -1,5 +1,7 @@
 //! The order of a teardown, shown whole.
 
+mod common;
+
 use landfall_engine::{Seen, plan_destroy};
 use landfall_model::StepId;
 use landfall_model::definition::StepKind;
@@ -7,7 +9,9 @@ use landfall_model::id::PlanId;
 use landfall_model::leftover::{Landmark, LandmarkKind, Marks};
 use landfall_model::plan::{Action, Plan};
 use landfall_model::provider::Owned;
-use landfall_model::wanted::{Facts, Wanted, WantedStep};
+use landfall_model::wanted::WantedStep;
+
+use common::wanted;
 
 /// Things as `name kind after,after`; `+Ingress` holds such objects, `*Ingress` looks after them, `!` is retained.
 fn owned(lines: &str) -> Vec<Owned> {
@@ -55,17 +59,8 @@ fn torn_down_with(lines: &str, landmarks: Vec<Landmark>, checks: &[(&str, &str)]
         let (component, step) = name.split_once('.').unwrap_or_default();
         StepId::new(component, step)
     };
-    let wanted = Wanted {
-        facts: Facts {
-            name: "acme".to_owned(),
-            region: "us-east-1".to_owned(),
-            account: "111122223333".to_owned(),
-            tags: [].into(),
-        },
-        artifact_bucket: None,
-        records_bucket: None,
-        components: indexmap::IndexMap::new(),
-        steps: checks
+    let wanted = wanted(
+        checks
             .iter()
             .map(|(check, after)| WantedStep {
                 id: id(check),
@@ -79,8 +74,7 @@ fn torn_down_with(lines: &str, landmarks: Vec<Landmark>, checks: &[(&str, &str)]
                 skeleton: [].into(),
             })
             .collect(),
-        contents: [].into(),
-    };
+    );
     let seen = Seen {
         owned: owned(lines),
         marks: Some(Marks {

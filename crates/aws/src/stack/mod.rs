@@ -12,6 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::types::{Stack, StackStatus, Tag};
+use landfall_cloudformation::{FINISH_THE_TEARDOWN, InTheWay};
 use landfall_model::StepId;
 use landfall_model::definition::StepKind;
 use landfall_model::provider::{
@@ -91,26 +92,6 @@ fn stack_outputs(stack: &Stack) -> Outputs {
             ))
         })
         .collect()
-}
-
-/// What an apply cannot clear away: a teardown that was begun.
-const FINISH_THE_TEARDOWN: &str = "a teardown of this stack was begun and did not end: finish it with `landfall destroy`, which \
-     sweeps what stands in the way, then run `landfall apply` again";
-
-/// Why a stack is not touched, and what a person can do.
-struct InTheWay {
-    what: String,
-    way_out: &'static str,
-}
-
-impl InTheWay {
-    fn failure(self) -> Failure {
-        Failure::new(self.what).way_out(self.way_out)
-    }
-
-    fn said(self) -> String {
-        format!("{}; {}", self.what, self.way_out)
-    }
 }
 
 /// Why we must not touch a stack: it is not marked as this platform's.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use landfall_cloudformation::{FINISH_THE_TEARDOWN, InTheWay};
 use landfall_model::StepId;
 use landfall_model::definition::{Existing, StepKind};
 use landfall_model::provider::{
@@ -62,26 +63,6 @@ fn meaning(status: &str) -> Meaning {
         }
         status if status.ends_with("_IN_PROGRESS") => Meaning::Busy,
         _ => Meaning::Well,
-    }
-}
-
-/// What an apply cannot clear away: a teardown that was begun.
-const FINISH_THE_TEARDOWN: &str = "a teardown of this stack was begun and did not end: finish it with `landfall destroy`, which \
-     sweeps what stands in the way, then run `landfall apply` again";
-
-/// Why a stack is not touched, and what a person can do.
-struct InTheWay {
-    what: String,
-    way_out: &'static str,
-}
-
-impl InTheWay {
-    fn failure(self) -> Failure {
-        Failure::new(self.what).way_out(self.way_out)
-    }
-
-    fn said(self) -> String {
-        format!("{}; {}", self.what, self.way_out)
     }
 }
 
