@@ -79,6 +79,10 @@ pub(crate) struct Plan {
     /// Save the plan, so that `apply FILE` carries out just this.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// Plan as for an empty account. Nobody is asked, so no credentials are needed, and what only the
+    /// account could tell is not looked at.
+    #[arg(long, conflicts_with_all = ["out", "detailed_exitcode"])]
+    pub(crate) empty: bool,
     /// Exit with 3 when the plan has changes.
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
@@ -177,20 +181,12 @@ pub(crate) enum SchemaOf {
     Component,
 }
 
-/// What `up` plays.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Play {
-    /// An account is bootstrapped.
-    Bootstrap,
-    /// A network, a cluster and controllers, with everything that makes a teardown hard.
-    Cluster,
-}
-
 #[derive(Args, Debug)]
 pub(crate) struct Up {
-    /// What to play.
-    #[arg(value_enum, default_value_t = Play::Bootstrap)]
-    pub(crate) play: Play,
+    /// What to play: a blueprint by its name; or `cluster`, a small network, a cluster and controllers, with
+    /// everything that makes a teardown hard. The platform file in `--folder`, when there is one, comes first.
+    #[arg(default_value = "account-bootstrap", value_name = "BLUEPRINT")]
+    pub(crate) play: String,
     /// How many times faster than life the simulated cloud runs.
     #[arg(long, default_value_t = 20.0, value_name = "N")]
     pub(crate) speed: f64,

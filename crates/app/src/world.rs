@@ -8,9 +8,8 @@ use landfall_local::Files;
 use landfall_model::definition::StepKind;
 use landfall_model::plan::{Plan, PlannedStep};
 use landfall_model::wanted::{Facts, Wanted};
-use landfall_runner::{Clock, Provider, Providers, Sweeper, SystemClock, WhoAmI};
+use landfall_runner::{Clock, Provider, Providers, SystemClock};
 use landfall_session::Session;
-use landfall_sim::{SimAccount, SimObjects, SimSecrets, SimStacks, SimSweeper};
 use landfall_store::{Lock, Store, Taker, Waiting, Whereabouts};
 use landfall_web::Checks;
 
@@ -37,17 +36,14 @@ pub(crate) async fn aws(loaded: &Loaded) -> anyhow::Result<(Session, Records)> {
     carried_out(&loaded.wanted)?;
     let facts = &loaded.wanted.facts;
     let account = Account::connect(&facts.account, &facts.region).await?;
-    let mut session = session(
-        loaded,
-        Arc::new(SystemClock),
-        Parts {
-            stacks: Arc::new(Stacks::new(account.clone())),
-            objects: None,
-            secrets: Arc::new(Secrets::new(account.clone())),
-            sweeper: Arc::new(Leftovers::new(account.clone())),
-            who: account.clone(),
-        },
-    );
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let checks = Checks::new(account.clone(), clock.clone()).with_roles(account.clone());
+    let providers = Providers::default()
+        .with(StepKind::Stack, Arc::new(Stacks::new(account.clone())))
+        .with(StepKind::Secret, Arc::new(Secrets::new(account.clone())))
+        .with(StepKind::Check, Arc::new(checks))
+        .with_sweeper(Arc::new(Leftovers::new(account.clone())));
+    let mut session = session(loaded, clock, providers);
     let bucket = loaded.wanted.records_bucket.as_ref().map(|bucket| {
         let prefix = format!("landfall/{}.{}.{}", facts.name, facts.account, facts.region);
         let place = Arc::new(S3Place::new(account, bucket, &prefix, &facts.region));
@@ -210,49 +206,26 @@ fn carried_out(wanted: &Wanted) -> anyhow::Result<()> {
 
 /// A session in a simulated cloud.
 pub(crate) fn simulated(loaded: &Loaded, clock: Arc<dyn Clock>, cloud: &Arc<landfall_sim::World>) -> Session {
-    session(
-        loaded,
-        clock,
-        Parts {
-            stacks: Arc::new(SimStacks::new(cloud.clone())),
-            objects: Some(Arc::new(SimObjects::new(cloud.clone()))),
-            secrets: Arc::new(SimSecrets::new(cloud.clone())),
-            sweeper: Arc::new(SimSweeper::new(cloud.clone())),
-            who: Arc::new(SimAccount::new(cloud.clone())),
-        },
-    )
+    session(loaded, clock, landfall_sim::providers(cloud))
 }
 
-/// What differs between a real account and a simulated one.
-struct Parts {
-    stacks: Arc<dyn Provider>,
-    objects: Option<Arc<dyn Provider>>,
-    secrets: Arc<dyn Provider>,
-    sweeper: Arc<dyn Sweeper>,
-    who: Arc<dyn WhoAmI>,
+/// A session in a simulated account in which nothing stands, and in which looking takes no time.
+pub(crate) fn empty(loaded: &Loaded) -> Session {
+    let clock: Arc<dyn Clock> = Arc::new(landfall_sim::ScaledClock::new(100_000.0));
+    let facts = &loaded.wanted.facts;
+    let config = landfall_sim::WorldConfig::new(&facts.account, &facts.region);
+    let cloud = landfall_sim::World::new(config, clock.clone());
+    simulated(loaded, clock, &cloud)
 }
 
-fn session(loaded: &Loaded, clock: Arc<dyn Clock>, parts: Parts) -> Session {
-    let Parts {
-        stacks,
-        objects,
-        secrets,
-        sweeper,
-        who,
-    } = parts;
+/// A session in a world that these providers act in; files are written beside the platform file in any.
+fn session(loaded: &Loaded, clock: Arc<dyn Clock>, providers: Providers) -> Session {
     let Loaded { wanted, folder } = loaded;
     let records = records(&wanted.facts, folder);
     let files: Arc<dyn Provider> = Arc::new(Files::new(folder.to_owned(), records.join("files")));
-    let mut providers = Providers::default()
-        .with(StepKind::Stack, stacks)
-        .with(StepKind::Secret, secrets)
+    let providers = providers
         .with(StepKind::Files, files.clone())
-        .with(StepKind::Entity, files)
-        .with(StepKind::Check, Arc::new(Checks::new(who, clock.clone())))
-        .with_sweeper(sweeper);
-    if let Some(objects) = objects {
-        providers = providers.with(StepKind::Objects, objects);
-    }
+        .with(StepKind::Entity, files);
     Session {
         wanted: wanted.clone(),
         providers,

@@ -11,6 +11,7 @@ mod bucket;
 mod existing;
 mod leftovers;
 mod records;
+mod roles;
 mod secret;
 mod signed;
 mod stack;

@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use landfall_model::StepId;
 use landfall_model::definition::{
-    CheckSpec, EntitySpec, FilesSpec, ObjectsSpec, SecretSpec, StackSpec, StepKind,
+    CheckSpec, EntitySpec, FilesSpec, ObjectsSpec, SecretSpec, StackSetSpec, StackSpec, StepKind,
 };
 use landfall_model::provider::Outputs;
-use landfall_model::wanted::{Wanted, WantedStep};
-use landfall_model::work::{FilesWork, Known, ObjectWork, ObjectsWork, SecretWork, StackWork, Step, Work};
+use landfall_model::wanted::{Wanted, WantedStep, WantedTemplate};
+use landfall_model::work::{
+    FilesWork, Known, ObjectWork, ObjectsWork, SecretWork, StackSetWork, StackWork, Step, Targets, Work,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -202,6 +204,7 @@ impl<'a> Evaluator<'a> {
         let spec = self.in_component(component, &wanted.spec)?;
         let work = match wanted.kind {
             StepKind::Stack => Work::Stack(Box::new(self.stack(wanted, spec)?)),
+            StepKind::StackSet => Work::StackSet(Box::new(self.stack_set(wanted, spec)?)),
             StepKind::Objects => Work::Objects(Box::new(objects(spec)?)),
             StepKind::Secret => Work::Secret(SecretWork {
                 name: self.name_of(&wanted.id),
@@ -240,31 +243,9 @@ impl<'a> Evaluator<'a> {
             termination_protection,
             empty,
         } = typed(spec)?;
-        let template = wanted
-            .template
-            .as_ref()
-            .ok_or_else(|| StepError::new("its template was not read"))?;
-        let mut parameters = BTreeMap::new();
-        for (name, value) in given.as_ref().and_then(Value::as_object).into_iter().flatten() {
-            let after = waits_for(value);
-            let value = match value {
-                // No value: CloudFormation takes the template's default.
-                Value::Null => continue,
-                _ if !after.is_empty() => Known::After(after),
-                value => Known::Value(expression::as_text(value).map_err(|why| {
-                    StepError::new(format!("the parameter `{name}` takes text, but {why}"))
-                })?),
-            };
-            self.no_secret(template, name, &value)?;
-            parameters.insert(name.clone(), value);
-        }
-        let artifact_bucket = match self.wanted.artifact_bucket.as_ref().filter(|_| template.large) {
-            None => None,
-            Some(text) => {
-                let bucket = expression::evaluate_text(self.compiler, text, &PlatformScope(self))?;
-                Some(known_text(bucket, "`artifactBucket`")?)
-            }
-        };
+        let template = template(wanted)?;
+        let parameters = self.parameters(template, given.as_ref())?;
+        let artifact_bucket = self.artifact_bucket(template)?;
         let existing = match &wanted.existing {
             None => None,
             Some(existing) => {
@@ -286,11 +267,114 @@ impl<'a> Evaluator<'a> {
         })
     }
 
+    fn stack_set(&self, wanted: &WantedStep, mut spec: Value) -> Result<StackSetWork, StepError> {
+        // Parameters and the role may wait for other steps; where it goes may not.
+        let mut take = |key: &str| spec.as_object_mut().and_then(|spec| spec.remove(key));
+        let given = take("parameters");
+        let administration_role = match take("administrationRoleArn").unwrap_or_default() {
+            Value::Null => None,
+            value => Some(known_text(value, "`administrationRoleArn`")?)
+                .filter(|role| role.value().is_none_or(|role| !role.is_empty())),
+        };
+        let StackSetSpec {
+            template: _,
+            parameters: _,
+            accounts,
+            organizational_units,
+            regions,
+            administration_role_arn: _,
+            execution_role_name,
+            auto_deployment,
+            call_as,
+            max_concurrent_percentage,
+            failure_tolerance_percentage,
+            region_concurrency,
+        } = typed(spec)?;
+        let template = template(wanted)?;
+        let regions = if regions.is_empty() {
+            vec![self.wanted.facts.region.clone()]
+        } else {
+            regions
+        };
+        Ok(StackSetWork {
+            name: self.name_of(&wanted.id),
+            region: self.wanted.facts.region.clone(),
+            template: self.content(&template.digest)?.to_owned(),
+            interface: template.interface.clone(),
+            parameters: self.parameters(template, given.as_ref())?,
+            targets: match (accounts.is_empty(), organizational_units.is_empty()) {
+                (false, true) => Targets::Accounts {
+                    ids: each_once(accounts, "an account id is twelve digits", is_account)?,
+                    administration_role,
+                    execution_role: execution_role_name,
+                },
+                (true, false) => Targets::Units {
+                    ids: each_once(
+                        organizational_units,
+                        "an organizational unit looks like `ou-ab12-cdef3456`, the root like `r-ab12`",
+                        is_unit,
+                    )?,
+                    auto_deployment,
+                    call_as,
+                },
+                (no_accounts, _) => {
+                    return Err(StepError {
+                        reason: if no_accounts {
+                            "the stack set goes nowhere: `accounts` and `organizationalUnits` are both empty".to_owned()
+                        } else {
+                            "`accounts` and `organizationalUnits` both name something".to_owned()
+                        },
+                        help: Some("name either accounts or organizational units: the permissions differ".to_owned()),
+                    });
+                }
+            },
+            regions: each_once(regions, "a region looks like `us-east-1`", is_region)?,
+            max_concurrent_percentage: percentage(max_concurrent_percentage, 1, "maxConcurrentPercentage")?,
+            failure_tolerance_percentage: percentage(
+                failure_tolerance_percentage,
+                0,
+                "failureTolerancePercentage",
+            )?,
+            region_concurrency,
+            artifact_bucket: self.artifact_bucket(template)?,
+        })
+    }
+
+    fn parameters(
+        &self,
+        template: &WantedTemplate,
+        given: Option<&Value>,
+    ) -> Result<BTreeMap<String, Known<String>>, StepError> {
+        let mut parameters = BTreeMap::new();
+        for (name, value) in given.and_then(Value::as_object).into_iter().flatten() {
+            let after = waits_for(value);
+            let value = match value {
+                // No value: CloudFormation takes the template's default.
+                Value::Null => continue,
+                _ if !after.is_empty() => Known::After(after),
+                value => Known::Value(expression::as_text(value).map_err(|why| {
+                    StepError::new(format!("the parameter `{name}` takes text, but {why}"))
+                })?),
+            };
+            self.no_secret(template, name, &value)?;
+            parameters.insert(name.clone(), value);
+        }
+        Ok(parameters)
+    }
+
+    fn artifact_bucket(&self, template: &WantedTemplate) -> Result<Option<Known<String>>, StepError> {
+        let Some(text) = self.wanted.artifact_bucket.as_ref().filter(|_| template.large) else {
+            return Ok(None);
+        };
+        let bucket = expression::evaluate_text(self.compiler, text, &PlatformScope(self))?;
+        Ok(Some(known_text(bucket, "`artifactBucket`")?))
+    }
+
     /// A plan and a journal hold parameter values, so a secret may only come as a reference that
     /// CloudFormation resolves itself.
     fn no_secret(
         &self,
-        template: &landfall_model::wanted::WantedTemplate,
+        template: &WantedTemplate,
         name: &str,
         value: &Known<String>,
     ) -> Result<(), StepError> {
@@ -390,6 +474,63 @@ impl<'a> Evaluator<'a> {
             commit: None,
         })
     }
+}
+
+fn template(wanted: &WantedStep) -> Result<&WantedTemplate, StepError> {
+    let template = wanted.template.as_ref();
+    template.ok_or_else(|| StepError::new("its template was not read"))
+}
+
+/// What an expression gave is not judged by the schema of the file: it is judged here.
+fn each_once(given: Vec<String>, form: &str, is_one: fn(&str) -> bool) -> Result<Vec<String>, StepError> {
+    let mut each: Vec<String> = Vec::new();
+    for one in given {
+        if !is_one(&one) {
+            return Err(StepError {
+                reason: format!("`{one}` is not where a stack set can go"),
+                help: Some(form.to_owned()),
+            });
+        }
+        if !each.contains(&one) {
+            each.push(one);
+        }
+    }
+    Ok(each)
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_unit(text: &str) -> bool {
+    let is_part = |part: &str, least: usize| {
+        (least..=32).contains(&part.len())
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    match text.split('-').collect::<Vec<_>>().as_slice() {
+        ["r", root] => is_part(root, 4),
+        ["ou", root, unit] => is_part(root, 4) && is_part(unit, 8),
+        _ => false,
+    }
+}
+
+fn is_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    parts.len() >= 3
+        && parts[0].len() == 2
+        && parts[parts.len() - 1].bytes().all(|byte| byte.is_ascii_digit())
+        && parts[..parts.len() - 1]
+            .iter()
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase()))
+}
+
+fn percentage(given: u8, least: u8, field: &str) -> Result<u8, StepError> {
+    if (least..=100).contains(&given) {
+        return Ok(given);
+    }
+    Err(StepError::new(format!("`{field}` is {given}; it goes from {least} to 100")))
 }
 
 /// Objects may wait for other steps, as a whole each; what they are called may not.

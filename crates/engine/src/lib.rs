@@ -16,9 +16,11 @@ mod shape;
 mod suggest;
 pub mod teardown;
 mod types;
+mod upcoming;
 
 pub use evaluate::{Evaluator, Expressions};
 pub use planner::{Seen, SeenStep, plan_apply};
 pub use read::{DefinitionFolder, Library, read};
 pub use run::Run;
 pub use teardown::plan_destroy;
+pub use upcoming::upcoming;

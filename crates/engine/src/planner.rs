@@ -135,6 +135,7 @@ pub fn plan_apply(wanted: Wanted, seen: &Seen, id: PlanId, made_at: String) -> R
         made_at,
         purpose: Purpose::Apply,
         steps: in_order(steps),
+        findings: wanted.warnings.clone(),
         wanted,
         marks: None,
     })
@@ -232,6 +233,15 @@ fn created(step: &Step) -> Vec<Change> {
             .iter()
             .map(|(id, resource)| add(id, &resource.kind))
             .collect(),
+        // Each resource once, with how many there will be; then where.
+        landfall_model::work::Work::StackSet(set) => {
+            let places: Vec<String> = set.places().map(|(id, region)| instance(id, region)).collect();
+            let resources = set.interface.resources.iter();
+            resources
+                .map(|(id, resource)| add(&format!("{id} × {}", places.len()), &resource.kind))
+                .chain(places.iter().map(|place| add(place, "")))
+                .collect()
+        }
         landfall_model::work::Work::Objects(work) => work
             .objects
             .iter()
@@ -246,6 +256,11 @@ fn created(step: &Step) -> Vec<Change> {
             .collect(),
         _ => Vec::new(),
     }
+}
+
+/// What a plan calls one place a stack set goes to. Providers call it the same.
+fn instance(id: &str, region: &str) -> String {
+    format!("instance {id}/{region}")
 }
 
 fn summary(changes: &[Change]) -> String {

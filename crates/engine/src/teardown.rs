@@ -88,6 +88,7 @@ pub fn plan_destroy(wanted: Wanted, seen: &Seen, retained_too: bool, id: PlanId,
         steps: in_order(steps),
         wanted,
         marks: marks.cloned(),
+        findings: Vec::new(),
     }
 }
 

@@ -59,6 +59,7 @@ fn plan(steps: &[(u64, Vec<usize>)]) -> Plan {
             })
             .collect(),
         marks: None,
+        findings: Vec::new(),
     }
 }
 

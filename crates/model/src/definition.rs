@@ -52,12 +52,42 @@ pub struct DefinitionSpec {
     /// Inputs by name; each is a JSON Schema (2020-12). One without `default` must be given.
     #[serde(default)]
     pub inputs: IndexMap<String, serde_json::Map<String, Value>>,
+    /// What must hold between inputs, as far as their schemas cannot say it. Judged before anything runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleSpec>,
     /// The steps. Their order comes from their references and `after`, not from the file.
     #[schemars(length(min = 1))]
     pub steps: Vec<StepDefinition>,
     /// What other components may refer to.
     #[serde(default)]
     pub outputs: IndexMap<String, OutputDefinition>,
+}
+
+/// Something that must hold between the inputs of a definition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RuleSpec {
+    /// An expression over `inputs` and `platform` that must be true.
+    pub that: bool,
+    /// What to say when it is not; may contain expressions.
+    pub otherwise: String,
+    /// The way out; may contain expressions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub way_out: String,
+    /// What follows when it does not hold.
+    #[serde(default)]
+    pub severity: RuleSeverity,
+}
+
+/// What follows when a rule does not hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RuleSeverity {
+    /// There is no plan.
+    #[default]
+    Refuse,
+    /// The plan says so.
+    Warn,
 }
 
 /// One output of a definition.
@@ -92,7 +122,7 @@ pub enum OutputType {
     Object,
 }
 
-/// One step. Exactly one of `stack`, `objects`, `secret`, `files`, `entity`, `check` says what it does.
+/// One step. Exactly one of `stack`, `stackSet`, `objects`, `secret`, `files`, `entity`, `check` says what it does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StepDefinition {
@@ -117,6 +147,9 @@ pub struct StepDefinition {
     /// One CloudFormation stack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<StackSpec>,
+    /// One template in many accounts and regions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack_set: Option<StackSetSpec>,
     /// Kubernetes objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<ObjectsSpec>,
@@ -140,6 +173,8 @@ pub struct StepDefinition {
 pub enum StepKind {
     /// One CloudFormation stack.
     Stack,
+    /// One template in many accounts and regions.
+    StackSet,
     /// Kubernetes objects.
     Objects,
     /// A value generated once and kept.
@@ -156,8 +191,9 @@ pub enum StepKind {
 
 impl StepKind {
     /// Every kind a definition may ask for, with the key that names it in `component.yaml`.
-    pub const ALL: [(StepKind, &'static str); 6] = [
+    pub const ALL: [(StepKind, &'static str); 7] = [
         (StepKind::Stack, "stack"),
+        (StepKind::StackSet, "stackSet"),
         (StepKind::Objects, "objects"),
         (StepKind::Secret, "secret"),
         (StepKind::Files, "files"),
@@ -213,6 +249,101 @@ pub struct StackSpec {
     /// Logical ids of buckets that are emptied, every version, before the stack is deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub empty: Vec<String>,
+}
+
+/// One template in many accounts and regions, through a CloudFormation stack set named
+/// `<platform>-<component>-<step>` in the platform's account and region. Exactly one of `accounts` and
+/// `organizationalUnits` has something in it; both, and `regions`, must be known when planning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StackSetSpec {
+    /// The template's file in the definition's folder.
+    pub template: String,
+    /// Values for the template's parameters, the same in every account and region.
+    #[serde(default)]
+    pub parameters: IndexMap<String, Value>,
+    /// The accounts. Each must hold a role that the administration role may assume.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = "^[0-9]{12}$")))]
+    pub accounts: Vec<String>,
+    /// Organizational units, or the root, whose accounts get the template. AWS Organizations gives the
+    /// permissions; its trusted access for StackSets must be on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = "^(ou-[a-z0-9]{4,32}-[a-z0-9]{8,32}|r-[a-z0-9]{4,32})$")))]
+    pub organizational_units: Vec<String>,
+    /// The regions, in the order in which they are gone through; the platform's when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = "^[a-z]{2}(-[a-z]+)+-[0-9]$")))]
+    pub regions: Vec<String>,
+    /// With `accounts`: the role that CloudFormation assumes in the platform's account. Empty for
+    /// `AWSCloudFormationStackSetAdministrationRole`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub administration_role_arn: Option<String>,
+    /// With `accounts`: the name of the role that the administration role assumes in each of them.
+    #[serde(default = "default_execution_role")]
+    #[schemars(regex(pattern = "^[a-zA-Z0-9_+=,.@-]{1,64}$"))]
+    pub execution_role_name: String,
+    /// With `organizationalUnits`: what happens when accounts join or leave them.
+    #[serde(default)]
+    pub auto_deployment: AutoDeployment,
+    /// With `organizationalUnits`: whether the platform's account is the organization's management account
+    /// (`self`) or registered as a delegated administrator.
+    #[serde(default)]
+    pub call_as: CallAs,
+    /// In how many of a region's accounts it is worked at once.
+    #[serde(default = "default_concurrent")]
+    #[schemars(range(min = 1, max = 100))]
+    pub max_concurrent_percentage: u8,
+    /// In how many of a region's accounts it may fail before the rest is left alone.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub failure_tolerance_percentage: u8,
+    /// Whether regions are gone through one after the other or all at once.
+    #[serde(default)]
+    pub region_concurrency: RegionConcurrency,
+}
+
+fn default_execution_role() -> String {
+    "AWSCloudFormationStackSetExecutionRole".to_owned()
+}
+
+fn default_concurrent() -> u8 {
+    100
+}
+
+/// What happens when accounts join or leave an organizational unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AutoDeployment {
+    /// Whether accounts that join get the template, and those that leave lose it, without a run.
+    #[serde(default)]
+    pub enabled: bool,
+    /// Whether what an account was given stays in it when it leaves.
+    #[serde(default)]
+    pub retain_stacks_on_account_removal: bool,
+}
+
+/// As whom an account works with stack sets of an organization.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CallAs {
+    /// As itself: the organization's management account.
+    #[default]
+    #[serde(rename = "self")]
+    Own,
+    /// As a delegated administrator.
+    DelegatedAdmin,
+}
+
+/// Whether regions are gone through one after the other or all at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RegionConcurrency {
+    /// One after the other: what fails in the first is not tried in the next.
+    #[default]
+    Sequential,
+    /// All at once.
+    Parallel,
 }
 
 /// Kubernetes objects in one cluster, applied together and waited for until they are ready.
@@ -314,7 +445,7 @@ pub struct EntitySpec {
     pub entities: Vec<serde_json::Map<String, Value>>,
 }
 
-/// An assertion, retried until it holds or the time is up. Exactly one of `identity`, `dns`, `http`.
+/// An assertion, retried until it holds or the time is up. Exactly one of its kinds is given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CheckSpec {
@@ -327,10 +458,62 @@ pub struct CheckSpec {
     /// An address answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpCheck>,
+    /// An OpenID Connect provider is ready for sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<OidcCheck>,
+    /// One IAM role has a name of this form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iam_role: Option<IamRoleCheck>,
     /// How long to keep trying, such as `30s`, `5m` or `1h`.
     #[serde(default = "default_within")]
     #[schemars(regex(pattern = "^[0-9]+(s|m|h)$"))]
     pub within: String,
+}
+
+/// One assertion of a check, told apart by its kind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Assertion<'a> {
+    /// Who the credentials belong to.
+    Identity(&'a IdentityCheck),
+    /// A name resolves.
+    Dns(&'a DnsCheck),
+    /// An address answers.
+    Http(&'a HttpCheck),
+    /// An OpenID Connect provider is ready.
+    Oidc(&'a OidcCheck),
+    /// There is such an IAM role.
+    IamRole(&'a IamRoleCheck),
+}
+
+impl CheckSpec {
+    /// The key that names each kind of assertion in `component.yaml`.
+    pub const KINDS: [&'static str; 5] = ["identity", "dns", "http", "oidc", "iamRole"];
+
+    /// The kinds as a sentence lists them: "`identity`, `dns`, … and `iamRole`".
+    pub fn kinds() -> String {
+        let [first @ .., last] = Self::KINDS.map(|kind| format!("`{kind}`"));
+        format!("{} and {last}", first.join(", "))
+    }
+
+    /// What is asserted; nothing when it is not exactly one thing.
+    pub fn assertion(&self) -> Option<Assertion<'_>> {
+        let CheckSpec {
+            identity,
+            dns,
+            http,
+            oidc,
+            iam_role,
+            within: _,
+        } = self;
+        match (identity, dns, http, oidc, iam_role) {
+            (Some(check), None, None, None, None) => Some(Assertion::Identity(check)),
+            (None, Some(check), None, None, None) => Some(Assertion::Dns(check)),
+            (None, None, Some(check), None, None) => Some(Assertion::Http(check)),
+            (None, None, None, Some(check), None) => Some(Assertion::Oidc(check)),
+            (None, None, None, None, Some(check)) => Some(Assertion::IamRole(check)),
+            _ => None,
+        }
+    }
 }
 
 /// Reads a duration as these files write it, `30s`, `5m` or `1h`; nothing else is one.
@@ -419,4 +602,30 @@ pub struct HttpCheck {
 
 fn default_status() -> u16 {
     200
+}
+
+/// An OpenID Connect provider is ready for sign-in: its discovery document names it, and its keys are there
+/// (source: OpenID Connect Discovery 1.0).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OidcCheck {
+    /// The issuer's URL, to which `/.well-known/openid-configuration` is added.
+    pub issuer: String,
+}
+
+/// Exactly one IAM role has a name of this form. Gives its ARN, which others cannot know beforehand: the
+/// roles of IAM Identity Center end in letters that AWS chooses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IamRoleCheck {
+    /// The path below which to look, such as `/aws-reserved/sso.amazonaws.com/`.
+    #[serde(default = "default_path_prefix")]
+    #[schemars(regex(pattern = "^/([!-~]*/)?$"))]
+    pub path_prefix: String,
+    /// A regular expression that the role's name matches.
+    pub name: String,
+}
+
+fn default_path_prefix() -> String {
+    "/".to_owned()
 }

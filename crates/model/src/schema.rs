@@ -40,7 +40,7 @@ pub fn for_editors(mut schema: Value, title: &str) -> Value {
 }
 
 /// The definitions whose fields may be expressions.
-const TAKES_EXPRESSIONS: [&str; 11] = [
+const TAKES_EXPRESSIONS: [&str; 14] = [
     "StepDefinition",
     "StackSpec",
     "ObjectsSpec",
@@ -50,12 +50,15 @@ const TAKES_EXPRESSIONS: [&str; 11] = [
     "IdentityCheck",
     "DnsCheck",
     "HttpCheck",
+    "OidcCheck",
+    "IamRoleCheck",
+    "RuleSpec",
     "CheckSpec",
     "Existing",
 ];
 
 /// Fields that must be plain: what names a step or a file of the definition.
-const NEVER_EXPRESSIONS: [&str; 8] = [
+const NEVER_EXPRESSIONS: [&str; 9] = [
     "name",
     "title",
     "after",
@@ -64,6 +67,7 @@ const NEVER_EXPRESSIONS: [&str; 8] = [
     "manifests",
     "controls",
     "outputs",
+    "severity",
 ];
 
 fn or_expression(property: &mut Value) {

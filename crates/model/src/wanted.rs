@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::definition::{Existing, StepKind};
+use crate::finding::Finding;
 use crate::id::{Digest, StepId};
 use crate::template::TemplateInterface;
 
@@ -42,6 +43,9 @@ pub struct Wanted {
     pub steps: Vec<WantedStep>,
     /// Templates and skeleton files, by digest.
     pub contents: BTreeMap<Digest, String>,
+    /// What the definitions' rules warn of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Finding>,
 }
 
 impl Wanted {

@@ -8,13 +8,15 @@ mod look;
 mod notes;
 mod place;
 mod ports;
+mod preflight;
 mod sweep;
 
 pub use execute::{Ended, Execution, Stop, resume};
 pub use look::{Look, LookError, Remembered, look};
 pub use place::{Kept, Place, PlaceError, When, Written};
 pub use ports::{
-    ApplyError, Clock, Event, Identity, Intent, Journal, JournalError, ObserveError, Progress, Provider,
-    Providers, Sweeper, SystemClock, Watcher, WhoAmI,
+    ApplyError, Clock, Event, Identity, Intent, Journal, JournalError, ObserveError, Preflight, Progress,
+    Provider, Providers, Role, Roles, Sweeper, SystemClock, Watcher, WhoAmI,
 };
+pub use preflight::{Unanswered, ask};
 pub use sweep::search;

@@ -13,6 +13,7 @@ use landfall_model::definition::StepKind;
 use landfall_model::journal::{Entry, Record};
 use landfall_model::leftover::{Found, Marks, Swept};
 use landfall_model::provider::{Applied, Change, Failure, Observed, Owned, Removed};
+use landfall_model::question::{Answer, Question};
 use landfall_model::work::Step;
 
 /// Carries out one kind of step against one world.
@@ -79,6 +80,14 @@ pub trait Sweeper: Send + Sync {
     async fn sweep(&self, leftover: &Found, progress: &Progress) -> Result<Swept, ApplyError>;
 }
 
+/// Answers what is asked before the first change.
+#[async_trait]
+pub trait Preflight: Send + Sync {
+    /// Asks the world one question. Never changes anything, and never waits long: a question that is not
+    /// answered does not keep anybody from going on.
+    async fn ask(&self, question: &Question) -> Result<Answer, ObserveError>;
+}
+
 /// Whose credentials are in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -99,11 +108,28 @@ pub trait WhoAmI: Send + Sync {
     async fn who_am_i(&self) -> Result<Identity, ApplyError>;
 }
 
+/// A role in an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// Its ARN, path included.
+    pub arn: String,
+}
+
+/// Tells which roles an account has.
+#[async_trait]
+pub trait Roles: Send + Sync {
+    /// All roles whose path begins so.
+    async fn roles(&self, path_prefix: &str) -> Result<Vec<Role>, ApplyError>;
+}
+
 /// A provider for each kind of step, and who sweeps behind them.
 #[derive(Clone, Default)]
 pub struct Providers {
     of_kind: HashMap<StepKind, Arc<dyn Provider>>,
     sweeper: Option<Arc<dyn Sweeper>>,
+    preflight: Option<Arc<dyn Preflight>>,
 }
 
 impl Providers {
@@ -124,6 +150,18 @@ impl Providers {
     /// Who sweeps, when somebody does.
     pub fn sweeper(&self) -> Option<&Arc<dyn Sweeper>> {
         self.sweeper.as_ref()
+    }
+
+    /// Lets `preflight` be asked before the first change. Without one, only what needs no world is looked at.
+    #[must_use]
+    pub fn with_preflight(mut self, preflight: Arc<dyn Preflight>) -> Providers {
+        self.preflight = Some(preflight);
+        self
+    }
+
+    /// Who is asked before the first change, when somebody is.
+    pub fn preflight(&self) -> Option<&Arc<dyn Preflight>> {
+        self.preflight.as_ref()
     }
 
     /// Whether steps of this kind can be carried out.

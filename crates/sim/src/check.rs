@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use landfall_model::definition::{CheckSpec, DnsCheck, HttpCheck, IdentityCheck};
+use landfall_model::definition::{
+    Assertion, CheckSpec, DnsCheck, HttpCheck, IamRoleCheck, IdentityCheck, OidcCheck,
+};
 use landfall_model::provider::{Applied, Cause, Change, Failure, Observed, Outcome, Outputs, Owned, Removed};
 use landfall_model::work::{Known, Step, Work};
 use landfall_runner::{ApplyError, Identity, Intent, ObserveError, Progress, Provider, WhoAmI};
@@ -120,6 +122,40 @@ impl SimChecks {
             format!("simulated: {} was not asked", check.url),
         )
     }
+
+    async fn oidc(&self, check: &OidcCheck) -> Applied {
+        self.world.sleep(LOOK).await;
+        let issuer = check.issuer.trim_end_matches('/');
+        passed(
+            [
+                ("issuer", json!(issuer)),
+                ("authorizationEndpoint", json!(format!("{issuer}/oauth2/authorize"))),
+                ("tokenEndpoint", json!(format!("{issuer}/oauth2/token"))),
+                ("userinfoEndpoint", json!(format!("{issuer}/oauth2/userInfo"))),
+                ("jwksUri", json!(format!("{issuer}/.well-known/jwks.json"))),
+            ],
+            format!("simulated: {issuer} was not asked"),
+        )
+    }
+
+    async fn iam_role(&self, check: &IamRoleCheck) -> Applied {
+        self.world.sleep(LOOK).await;
+        let account = self.world.account();
+        let name = format!("{}0123456789abcdef", plain(&check.name));
+        let arn = format!("arn:aws:iam::{account}:role{}{name}", check.path_prefix);
+        passed(
+            [("arn", json!(arn)), ("name", json!(name))],
+            format!("simulated: roles below {} were not looked at", check.path_prefix),
+        )
+    }
+}
+
+/// The beginning of a regular expression as a name it fits, as far as that is plain.
+fn plain(form: &str) -> String {
+    form.chars()
+        .skip_while(|letter| *letter == '^')
+        .take_while(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-'))
+        .collect()
 }
 
 fn passed<const N: usize>(outputs: [(&str, serde_json::Value); N], note: String) -> Applied {
@@ -163,19 +199,15 @@ impl Provider for SimChecks {
                     .into(),
             );
         };
-        let CheckSpec {
-            identity,
-            dns,
-            http,
-            within: _,
-        } = spec.as_ref();
-        match (identity, dns, http) {
-            (Some(check), None, None) => self.identity(check).await,
-            (None, Some(check), None) => Ok(self.dns(check).await),
-            (None, None, Some(check)) => Ok(self.http(check).await),
-            _ => Err(
+        match spec.assertion() {
+            Some(Assertion::Identity(check)) => self.identity(check).await,
+            Some(Assertion::Dns(check)) => Ok(self.dns(check).await),
+            Some(Assertion::Http(check)) => Ok(self.http(check).await),
+            Some(Assertion::Oidc(check)) => Ok(self.oidc(check).await),
+            Some(Assertion::IamRole(check)) => Ok(self.iam_role(check).await),
+            None => Err(
                 Failure::new("the check does not say what to look at, or says several things at once")
-                    .way_out("give it exactly one of `identity`, `dns` and `http`")
+                    .way_out(format!("give it exactly one of {}", CheckSpec::kinds()))
                     .into(),
             ),
         }

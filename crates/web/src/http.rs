@@ -55,7 +55,7 @@ pub(crate) fn shown(url: &str) -> String {
     Url::parse(url).map_or_else(|_| "an address that cannot be read".to_owned(), |url| show(&url))
 }
 
-fn show(url: &Url) -> String {
+pub(crate) fn show(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.set_fragment(None);
@@ -65,7 +65,7 @@ fn show(url: &Url) -> String {
     url.to_string()
 }
 
-fn parse(url: &str) -> Result<Url, Miss> {
+pub(crate) fn parse(url: &str) -> Result<Url, Miss> {
     let way_out = "give a whole address, such as https://portal.acme.example/healthz";
     let parsed = Url::parse(url).map_err(|error| {
         Failure::new(format!("the address to check cannot be read: {error}")).way_out(way_out)
@@ -83,7 +83,7 @@ fn parse(url: &str) -> Result<Url, Miss> {
 
 /// A new client each time: a connection kept open would go on reaching the old place after a name
 /// has moved to a new one.
-fn client(url: &Url, time: Duration) -> Result<Client, Miss> {
+pub(crate) fn client(url: &Url, time: Duration) -> Result<Client, Miss> {
     let mut builder = Client::builder()
         .user_agent(concat!("landfall/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
@@ -108,7 +108,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// The first MiB of the body.
-async fn beginning(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
+pub(crate) async fn beginning(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         body.extend_from_slice(&chunk[..chunk.len().min(BODY_BYTES - body.len())]);
@@ -119,7 +119,7 @@ async fn beginning(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
     Ok(body)
 }
 
-fn unanswered(url: &Url, time: Duration, error: reqwest::Error) -> Miss {
+pub(crate) fn unanswered(url: &Url, time: Duration, error: reqwest::Error) -> Miss {
     // Its text names the whole address otherwise.
     let error = error.without_url();
     let shown = show(url);

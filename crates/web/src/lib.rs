@@ -6,28 +6,42 @@
 
 mod dns;
 mod http;
+mod iam_role;
 mod identity;
+mod oidc;
 mod wait;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use landfall_model::definition::{CheckSpec, DnsCheck, HttpCheck, IdentityCheck};
+use landfall_model::definition::{Assertion, CheckSpec};
 use landfall_model::provider::{Applied, Cause, Change, Failure, Observed, Outcome, Outputs, Owned, Removed};
 use landfall_model::work::{Known, Step, Work};
-use landfall_runner::{ApplyError, Clock, Intent, ObserveError, Progress, Provider, WhoAmI};
+use landfall_runner::{ApplyError, Clock, Intent, ObserveError, Progress, Provider, Roles, WhoAmI};
 
 /// Carries out `check` steps.
 pub struct Checks {
     who: Arc<dyn WhoAmI>,
+    roles: Option<Arc<dyn Roles>>,
     clock: Arc<dyn Clock>,
 }
 
 impl Checks {
     /// Checks that ask `who` whose credentials are in use, and wait by `clock`.
     pub fn new(who: Arc<dyn WhoAmI>, clock: Arc<dyn Clock>) -> Checks {
-        Checks { who, clock }
+        Checks {
+            who,
+            roles: None,
+            clock,
+        }
+    }
+
+    /// Lets checks of roles ask `roles`.
+    #[must_use]
+    pub fn with_roles(mut self, roles: Arc<dyn Roles>) -> Checks {
+        self.roles = Some(roles);
+        self
     }
 
     async fn until_it_holds(
@@ -78,41 +92,47 @@ impl Checks {
     }
 }
 
-/// The one assertion of a `check` step.
-enum Check<'a> {
-    Identity(&'a IdentityCheck, &'a dyn WhoAmI),
-    Dns(&'a DnsCheck),
-    Http(&'a HttpCheck),
+/// The one assertion of a `check` step, and whom it asks.
+struct Check<'a> {
+    assertion: Assertion<'a>,
+    who: &'a dyn WhoAmI,
+    roles: Option<&'a dyn Roles>,
 }
 
 impl<'a> Check<'a> {
-    fn of(spec: &'a CheckSpec, who: &'a dyn WhoAmI) -> Result<Check<'a>, ApplyError> {
-        match (&spec.identity, &spec.dns, &spec.http) {
-            (Some(identity), None, None) => Ok(Check::Identity(identity, who)),
-            (None, Some(dns), None) => Ok(Check::Dns(dns)),
-            (None, None, Some(http)) => Ok(Check::Http(http)),
-            _ => Err(
+    fn of(spec: &'a CheckSpec, checks: &'a Checks) -> Result<Check<'a>, ApplyError> {
+        let Some(assertion) = spec.assertion() else {
+            return Err(
                 Failure::new("the check does not say what to look at, or says several things at once")
-                    .way_out("give it exactly one of `identity`, `dns` and `http`")
+                    .way_out(format!("give it exactly one of {}", CheckSpec::kinds()))
                     .into(),
-            ),
-        }
+            );
+        };
+        Ok(Check {
+            assertion,
+            who: checks.who.as_ref(),
+            roles: checks.roles.as_deref(),
+        })
     }
 
     /// Looks once, taking no longer than a look may and `left` allows.
     async fn look(&self, left: Duration) -> Result<Held, Miss> {
-        match self {
-            Check::Identity(check, who) => identity::look(check, *who).await,
-            Check::Dns(check) => dns::look(check, left).await,
-            Check::Http(check) => http::look(check, left).await,
+        match self.assertion {
+            Assertion::Identity(check) => identity::look(check, self.who).await,
+            Assertion::Dns(check) => dns::look(check, left).await,
+            Assertion::Http(check) => http::look(check, left).await,
+            Assertion::Oidc(check) => oidc::look(check, left).await,
+            Assertion::IamRole(check) => iam_role::look(check, self.roles).await,
         }
     }
 
     fn subject(&self) -> String {
-        match self {
-            Check::Identity(check, _) => format!("the identity check for account {}", check.account),
-            Check::Dns(check) => format!("the DNS check of {}", check.name),
-            Check::Http(check) => format!("the HTTP check of {}", http::shown(&check.url)),
+        match self.assertion {
+            Assertion::Identity(check) => format!("the identity check for account {}", check.account),
+            Assertion::Dns(check) => format!("the DNS check of {}", check.name),
+            Assertion::Http(check) => format!("the HTTP check of {}", http::shown(&check.url)),
+            Assertion::Oidc(check) => format!("the sign-in check of {}", http::shown(&check.issuer)),
+            Assertion::IamRole(check) => format!("the check for a role like `{}`", check.name),
         }
     }
 }
@@ -187,7 +207,7 @@ impl Provider for Checks {
                 step.id
             )));
         };
-        let check = Check::of(spec, self.who.as_ref())?;
+        let check = Check::of(spec, self)?;
         let Held { outputs, notes } = self.until_it_holds(&check, &spec.within, step, progress).await?;
         Ok(Applied {
             outcome: Outcome::Passed,
@@ -202,5 +222,7 @@ impl Provider for Checks {
     }
 }
 
+#[cfg(test)]
+mod sign_in_tests;
 #[cfg(test)]
 mod tests;

@@ -11,9 +11,9 @@ use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, CNAME, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record};
 use landfall_model::StepId;
-use landfall_model::definition::RecordType;
+use landfall_model::definition::{DnsCheck, RecordType};
 use landfall_model::wanted::Facts;
-use landfall_runner::{Event, Identity};
+use landfall_runner::{Event, Identity, Role};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
@@ -52,7 +52,20 @@ impl WhoAmI for FakeWhoAmI {
     }
 }
 
-struct Session {
+struct FakeRoles(Vec<String>);
+
+#[async_trait]
+impl Roles for FakeRoles {
+    async fn roles(&self, path_prefix: &str) -> Result<Vec<Role>, ApplyError> {
+        let role = |name: &String| Role {
+            name: name.clone(),
+            arn: format!("arn:aws:iam::{ACCOUNT}:role{path_prefix}{name}"),
+        };
+        Ok(self.0.iter().map(role).collect())
+    }
+}
+
+pub(crate) struct Session {
     checks: Checks,
     who: Arc<FakeWhoAmI>,
     clock: Arc<FakeClock>,
@@ -60,7 +73,7 @@ struct Session {
 }
 
 impl Session {
-    fn new() -> Session {
+    pub(crate) fn new() -> Session {
         Session::with_identities(vec![Ok(identity())])
     }
 
@@ -75,7 +88,15 @@ impl Session {
         }
     }
 
-    async fn apply(&self, check: CheckSpec) -> Result<Applied, ApplyError> {
+    /// A session in an account with these roles of IAM Identity Center.
+    pub(crate) fn with_roles(names: &[&str]) -> Session {
+        let mut session = Session::new();
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        session.checks = session.checks.with_roles(Arc::new(FakeRoles(names)));
+        session
+    }
+
+    pub(crate) async fn apply(&self, check: CheckSpec) -> Result<Applied, ApplyError> {
         let step = step(check);
         let said = self.said.clone();
         let watcher = move |event: &Event| {
@@ -90,14 +111,14 @@ impl Session {
         self.checks.apply(&step, &intent, &progress).await
     }
 
-    async fn fails(&self, check: CheckSpec) -> Failure {
+    pub(crate) async fn fails(&self, check: CheckSpec) -> Failure {
         match self.apply(check).await {
             Err(ApplyError::Failed(failure)) => *failure,
             other => panic!("the check should have failed, but gave {other:?}"),
         }
     }
 
-    fn said(&self) -> Vec<String> {
+    pub(crate) fn said(&self) -> Vec<String> {
         self.said.lock().unwrap().clone()
     }
 }
@@ -115,7 +136,7 @@ fn step(check: CheckSpec) -> Step {
     }
 }
 
-fn spec(check: serde_json::Value) -> CheckSpec {
+pub(crate) fn spec(check: serde_json::Value) -> CheckSpec {
     serde_json::from_value(check).unwrap()
 }
 
@@ -299,6 +320,8 @@ fn dns_check(server: &str, kind: RecordType, contains: Option<&str>) -> CheckSpe
             server: Some(server.to_owned()),
         }),
         http: None,
+        oidc: None,
+        iam_role: None,
         within: "2m".to_owned(),
     }
 }
@@ -441,9 +464,14 @@ async fn a_name_that_is_none_is_refused_at_once() {
 
 /// A web server that answers in turn and then goes on with the last answer; gives its address and
 /// what it was asked.
-async fn web_server(answers: Vec<String>) -> (String, Arc<Mutex<Vec<String>>>) {
+pub(crate) async fn web_server(answers: Vec<String>) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
+    (address, serve(listener, answers))
+}
+
+/// Answers in turn whoever connects; gives what was asked.
+pub(crate) fn serve(listener: TcpListener, answers: Vec<String>) -> Arc<Mutex<Vec<String>>> {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let record = asked.clone();
     tokio::spawn(async move {
@@ -459,10 +487,10 @@ async fn web_server(answers: Vec<String>) -> (String, Arc<Mutex<Vec<String>>>) {
             let _ = stream.write_all(answer.as_bytes()).await;
         }
     });
-    (address, asked)
+    asked
 }
 
-fn answer(status: &str, headers: &str, body: &str) -> String {
+pub(crate) fn answer(status: &str, headers: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}",
         body.len()

@@ -8,6 +8,7 @@ mod up;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use landfall_engine::Seen;
 use landfall_engine::schedule::{self, Forecast};
 use landfall_model::id::PlanId;
@@ -17,6 +18,7 @@ use landfall_session::Session;
 use landfall_store::{Holder, Lock, PastRun, Taker, Waiting};
 
 use crate::cli::{Arguments, Command, Common};
+use crate::files::Loaded;
 use crate::show::{self, Paint};
 use crate::trouble::Usage;
 use crate::world::Records;
@@ -127,6 +129,9 @@ pub(crate) fn confirmed(question: &str, word: &str) -> anyhow::Result<bool> {
 }
 
 async fn plan(arguments: &crate::cli::Plan, paint: Paint) -> anyhow::Result<u8> {
+    if arguments.empty {
+        return plan_for_nothing(&arguments.common, paint).await;
+    }
     let session = open(&arguments.common).await?;
     let plan = session.plan().await?;
     if let Some(file) = &arguments.out {
@@ -156,6 +161,25 @@ async fn plan(arguments: &crate::cli::Plan, paint: Paint) -> anyhow::Result<u8> 
     } else {
         0
     })
+}
+
+/// Plans as for an empty account: a simulated one, in which nothing stands.
+async fn plan_for_nothing(common: &Common, paint: Paint) -> anyhow::Result<u8> {
+    let elsewhere = tempfile::tempdir().context("could not make a folder for the files")?;
+    let loaded = Loaded {
+        folder: elsewhere.path().to_owned(),
+        ..files::load(&common.platform)?
+    };
+    let session = world::empty(&loaded);
+    let plan = session.plan().await?;
+    if common.json {
+        print_json(&plan)?;
+    } else {
+        println!("As for an empty account: nobody was asked what stands.\n");
+        let forecast = forecast(&session, &plan, crate::cli::AT_ONCE);
+        print!("{}", show::plan(&plan, &forecast, paint));
+    }
+    Ok(u8::from(plan.is_refused()))
 }
 
 async fn status(arguments: &crate::cli::Status, paint: Paint) -> anyhow::Result<u8> {

@@ -1,5 +1,6 @@
 //! Commands that ask no account: they read files and write files.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -7,7 +8,7 @@ use clap::CommandFactory as _;
 use landfall_engine::Seen;
 use landfall_model::id::PlanId;
 use landfall_model::schema;
-use landfall_model::work::{Known, Work};
+use landfall_model::work::{Known, Targets, Work};
 
 use super::print_json;
 use crate::cli::SchemaOf;
@@ -90,19 +91,23 @@ pub(crate) fn render(arguments: &crate::cli::Render) -> anyhow::Result<u8> {
         match step.work {
             Work::Stack(stack) => {
                 put(&folder.join("template.cfn.yaml"), &stack.template, &mut written)?;
-                let parameters: Vec<serde_json::Value> = stack
-                    .parameters
-                    .iter()
-                    .map(|(name, value)| {
-                        let value = match value {
-                            Known::Value(value) => value.clone(),
-                            Known::After(steps) => unknown(steps),
-                        };
-                        serde_json::json!({ "ParameterKey": name, "ParameterValue": value })
-                    })
-                    .collect();
-                let text = serde_json::to_string_pretty(&parameters)? + "\n";
+                let text = parameters(&stack.parameters)?;
                 put(&folder.join("parameters.json"), &text, &mut written)?;
+            }
+            Work::StackSet(set) => {
+                put(&folder.join("template.cfn.yaml"), &set.template, &mut written)?;
+                let text = parameters(&set.parameters)?;
+                put(&folder.join("parameters.json"), &text, &mut written)?;
+                let what = match set.targets {
+                    Targets::Accounts { .. } => "Account",
+                    Targets::Units { .. } => "OrganizationalUnitId",
+                };
+                let instances: Vec<serde_json::Value> = set
+                    .places()
+                    .map(|(id, region)| serde_json::json!({ what: id, "Region": region }))
+                    .collect();
+                let text = serde_json::to_string_pretty(&instances)? + "\n";
+                put(&folder.join("instances.json"), &text, &mut written)?;
             }
             Work::Files(files) | Work::Entity(files) => match files.files {
                 Known::Value(files) => {
@@ -163,6 +168,21 @@ pub(crate) fn render(arguments: &crate::cli::Render) -> anyhow::Result<u8> {
         println!("Wrote {} files to {}.", written.len(), arguments.to.display());
     }
     Ok(0)
+}
+
+/// Parameters as the AWS CLI takes them.
+fn parameters(given: &BTreeMap<String, Known<String>>) -> anyhow::Result<String> {
+    let list: Vec<serde_json::Value> = given
+        .iter()
+        .map(|(name, value)| {
+            let value = match value {
+                Known::Value(value) => value.clone(),
+                Known::After(steps) => unknown(steps),
+            };
+            serde_json::json!({ "ParameterKey": name, "ParameterValue": value })
+        })
+        .collect();
+    Ok(serde_json::to_string_pretty(&list)? + "\n")
 }
 
 fn unknown<'a>(steps: impl IntoIterator<Item = &'a landfall_model::StepId>) -> String {

@@ -12,7 +12,7 @@ use landfall_store::Lock;
 
 use super::apply::{report, steering};
 use super::{forecast, released, take};
-use crate::cli::{AT_ONCE, Play};
+use crate::cli::AT_ONCE;
 use crate::show::{self, Paint};
 use crate::trouble::Usage;
 use crate::{files, world};
@@ -119,7 +119,7 @@ fn simulated(folder: &Path, arguments: &crate::cli::Up) -> anyhow::Result<Sessio
     std::fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
     let path = folder.join("platform.yaml");
     if !path.exists() {
-        for (name, text) in play(arguments.play)? {
+        for (name, text) in play(&arguments.play)? {
             let path = folder.join(name);
             let parent = path.parent().unwrap_or(folder);
             std::fs::create_dir_all(parent)
@@ -139,24 +139,25 @@ fn simulated(folder: &Path, arguments: &crate::cli::Up) -> anyhow::Result<Sessio
     Ok(world::simulated(&loaded, clock, &cloud))
 }
 
+/// The play that is no blueprint.
+const CLUSTER: &str = "cluster";
+
 /// The files of a play, by path.
-fn play(play: Play) -> anyhow::Result<Vec<(String, String)>> {
-    match play {
-        Play::Bootstrap => {
-            let blueprint = landfall_catalogue::blueprint(BLUEPRINT);
-            let text = blueprint
-                .get("platform.yaml")
-                .context("the blueprint has no platform file")?;
-            Ok(vec![("platform.yaml".to_owned(), text.clone())])
-        }
-        Play::Cluster => {
-            let definitions = demo::names().flat_map(|name| {
-                let files = demo::definition(name).into_iter();
-                files.map(move |(path, text)| (format!("components/{name}/{path}"), text))
-            });
-            let platform = ("platform.yaml".to_owned(), demo::PLATFORM.to_owned());
-            Ok(std::iter::once(platform).chain(definitions).collect())
-        }
+fn play(name: &str) -> anyhow::Result<Vec<(String, String)>> {
+    if name == CLUSTER {
+        let definitions = demo::names().flat_map(|name| {
+            let files = demo::definition(name).into_iter();
+            files.map(move |(path, text)| (format!("components/{name}/{path}"), text))
+        });
+        let platform = ("platform.yaml".to_owned(), demo::PLATFORM.to_owned());
+        return Ok(std::iter::once(platform).chain(definitions).collect());
+    }
+    match landfall_catalogue::blueprint(name).remove("platform.yaml") {
+        Some(text) => Ok(vec![("platform.yaml".to_owned(), text)]),
+        None => Err(Usage::error(
+            format!("there is no blueprint `{name}`"),
+            format!("there are {CLUSTER}, {}", landfall_catalogue::blueprints().join(", ")),
+        )),
     }
 }
 

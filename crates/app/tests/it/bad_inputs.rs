@@ -82,6 +82,18 @@ fn definition(name: &'static str, from: &str, to: &str) -> Case {
     case
 }
 
+/// A definition with this rule, used with this name.
+fn rules(name: &'static str, rule: &str, given: &str) -> Case {
+    let mut case = components(
+        name,
+        &format!("    logs: {{ uses: bucket, with: {{ name: {given} }} }}\n"),
+    );
+    case.files[1].1 = BUCKET
+        .replace(", pattern: \"^[a-z0-9-]{3,40}$\"", "")
+        .replacen("  steps:\n", &format!("  rules:\n    - {rule}\n  steps:\n"), 1);
+    case
+}
+
 /// A template that is wrong.
 fn template(name: &'static str, text: &str) -> Case {
     let mut case = components(name, "    logs: { uses: bucket, with: { name: acme-logs } }\n");
@@ -102,6 +114,37 @@ fn steps(name: &'static str, steps: &str) -> Case {
 fn cases() -> Vec<Case> {
     let good = platform("    logs: { uses: bucket, with: { name: acme-logs } }\n");
     vec![
+        // What must hold between inputs.
+        rules(
+            "rule_refuses",
+            "{ that: \"${!cidrOverlaps(inputs.name, '10.0.0.0/8')}\", otherwise: \"${inputs.name} is taken\", wayOut: \"take another\" }",
+            "10.1.0.0/16",
+        ),
+        rules(
+            "rule_over_a_network_that_is_none",
+            "{ that: \"${cidrPrefix(inputs.name) <= 24}\", otherwise: \"too small\" }",
+            "10.1.0.0",
+        ),
+        rules(
+            "rule_over_a_network_with_bits_behind_its_prefix",
+            "{ that: \"${cidrContains('10.0.0.0/8', inputs.name)}\", otherwise: \"elsewhere\" }",
+            "10.1.2.3/16",
+        ),
+        rules(
+            "rule_asks_for_a_network_that_does_not_fit",
+            "{ that: \"${cidrSubnet(inputs.name, 4, 16) != ''}\", otherwise: \"no room\" }",
+            "10.1.0.0/16",
+        ),
+        rules(
+            "rule_that_is_no_condition",
+            "{ that: \"${inputs.name}\", otherwise: \"no\" }",
+            "10.1.0.0/16",
+        ),
+        rules(
+            "rule_over_a_step",
+            "{ that: \"${steps.bucket.outputs.Arn != ''}\", otherwise: \"no\" }",
+            "10.1.0.0/16",
+        ),
         // Not even YAML, or not ours.
         file("empty_file", ""),
         file(

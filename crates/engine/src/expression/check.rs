@@ -468,8 +468,8 @@ enum Signature {
 }
 
 /// Functions by name: how they are used, the types they take (the target first), and what they return.
-/// Source: the CEL specification's standard definitions, and the `strings` and `lists` extensions.
-const FUNCTIONS: [(&str, &str, &str, &str); 28] = [
+/// Source: the CEL specification's standard definitions, the `strings` and `lists` extensions, and `cidr`.
+const FUNCTIONS: [(&str, &str, &str, &str); 32] = [
     ("size", "size(list)", "a", "int"),
     ("contains", "text.contains('part')", "tt", "bool"),
     ("startsWith", "text.startsWith('part')", "tt", "bool"),
@@ -498,6 +498,10 @@ const FUNCTIONS: [(&str, &str, &str, &str); 28] = [
     ("range", "lists.range(3)", "ai", "list"),
     ("type", "type(value)", "a", "any"),
     ("dyn", "dyn(value)", "a", "any"),
+    ("cidrSubnet", "cidrSubnet('10.0.0.0/16', 8, 2)", "tii", "text"),
+    ("cidrContains", "cidrContains('10.0.0.0/16', '10.0.2.0/24')", "tt", "bool"),
+    ("cidrOverlaps", "cidrOverlaps('10.0.0.0/16', '10.0.2.0/24')", "tt", "bool"),
+    ("cidrPrefix", "cidrPrefix('10.0.0.0/16')", "t", "int"),
 ];
 
 fn signature(name: &str, given: &[&Type]) -> Signature {

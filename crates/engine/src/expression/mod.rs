@@ -5,6 +5,7 @@
 //! static check against declared names and types, and values that are not known yet.
 
 mod check;
+mod cidr;
 mod value;
 
 use std::collections::HashMap;
@@ -100,7 +101,7 @@ pub(crate) struct Compiler {
 
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
-    for extension in [cel::extensions::strings, cel::extensions::lists] {
+    for extension in [cel::extensions::strings, cel::extensions::lists, cidr::extension] {
         env.add_extension(extension)
             .expect("an extension is added to a fresh environment once");
     }

@@ -386,4 +386,23 @@ mod tests {
             "error: `steps.gone.outputs.Id` has no value: nothing has this name now; was its step left out by `when`?"
         );
     }
+
+    #[test]
+    fn networks_are_divided_as_terraform_divides_them() {
+        for (expression, value) in [
+            ("${cidrSubnet('10.52.16.0/20', 2, 0)}", "\"10.52.16.0/22\""),
+            ("${cidrSubnet('10.52.16.0/20', 2, 2)}", "\"10.52.24.0/22\""),
+            ("${cidrSubnet('10.52.16.0/20', 4, 12)}", "\"10.52.28.0/24\""),
+            ("${cidrSubnet('10.52.16.0/20', 8, 242)}", "\"10.52.31.32/28\""),
+            ("${cidrSubnet('0.0.0.0/0', 32, 4294967295)}", "\"255.255.255.255/32\""),
+            ("${cidrContains('10.0.0.0/16', '10.0.2.0/24')}", "true"),
+            ("${cidrContains('10.0.2.0/24', '10.0.0.0/16')}", "false"),
+            ("${cidrContains('10.0.0.0/16', '10.0.255.255')}", "true"),
+            ("${cidrOverlaps('10.0.2.0/24', '10.0.0.0/16')}", "true"),
+            ("${cidrOverlaps('10.0.2.0/24', '10.0.3.0/24')}", "false"),
+            ("${cidrPrefix('10.0.2.0/24')}", "24"),
+        ] {
+            assert_eq!(evaluated(expression), value, "{expression}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use indexmap::IndexMap;
-use landfall_model::definition::{Existing, OutputType, StepKind};
+use landfall_model::definition::{CheckSpec, Existing, OutputType, RuleSeverity, StepKind};
 use landfall_model::id::Digest;
 use landfall_model::template::TemplateInterface;
 use landfall_model::wanted::WantedTemplate;
@@ -22,8 +22,20 @@ use crate::types::Type;
 pub(crate) struct Definition {
     pub(crate) name: String,
     pub(crate) inputs: IndexMap<String, Input>,
+    pub(crate) rules: Vec<Rule>,
     pub(crate) steps: Vec<Step>,
     pub(crate) outputs: IndexMap<String, Output>,
+}
+
+/// Something that must hold between inputs.
+pub(crate) struct Rule {
+    pub(crate) that: Value,
+    pub(crate) otherwise: Value,
+    pub(crate) way_out: Option<Value>,
+    pub(crate) severity: RuleSeverity,
+    pub(crate) span: Span,
+    /// The inputs it speaks of.
+    pub(crate) inputs: BTreeSet<String>,
 }
 
 /// One declared input.
@@ -99,6 +111,7 @@ pub(crate) fn read(
         ));
     }
     let inputs = inputs(&root, compiler, &mut found);
+    let rules = rules(&root, &inputs, compiler, &mut found);
     let mut reader = StepReader {
         folder,
         library,
@@ -118,9 +131,55 @@ pub(crate) fn read(
     found.or_ok(Definition {
         name: name.to_owned(),
         inputs,
+        rules,
         steps,
         outputs,
     })
+}
+
+fn rules(
+    root: &Node,
+    inputs: &IndexMap<String, Input>,
+    compiler: &Compiler,
+    found: &mut Diagnostics,
+) -> Vec<Rule> {
+    let names = Names::from([("inputs", input_types(inputs)), ("platform", platform_type())]);
+    let mut rules = Vec::new();
+    for node in root.at(["spec", "rules"]).map(Node::items).unwrap_or_default() {
+        let (Some(that), Some(otherwise)) = (node.get("that"), node.get("otherwise")) else {
+            continue;
+        };
+        let mut checker = Checker::new(compiler, &names);
+        if let Some(kind) = checker.node(that).filter(|kind| !Type::Bool.accepts(kind)) {
+            checker.found.push(Diagnostic::error(
+                "`that` must be true or false",
+                that.span.clone(),
+                format!("this expression is {kind}"),
+            ));
+        }
+        let inputs = checker
+            .references
+            .iter()
+            .filter(|path| path[0] == "inputs")
+            .filter_map(|path| path.get(1).cloned())
+            .collect();
+        checker.node(otherwise);
+        let way_out = node.get("wayOut");
+        way_out.and_then(|way_out| checker.node(way_out));
+        found.extend(checker.found);
+        rules.push(Rule {
+            that: that.value(),
+            otherwise: otherwise.value(),
+            way_out: way_out.map(Node::value),
+            severity: node
+                .get("severity")
+                .and_then(|node| serde_json::from_value(node.value()).ok())
+                .unwrap_or_default(),
+            span: that.span.clone(),
+            inputs,
+        });
+    }
+    rules
 }
 
 fn inputs(root: &Node, compiler: &Compiler, found: &mut Diagnostics) -> IndexMap<String, Input> {
@@ -269,6 +328,10 @@ impl StepReader<'_> {
         };
         match kind {
             StepKind::Stack => self.template(&mut step, spec),
+            StepKind::StackSet => {
+                self.template(&mut step, spec);
+                self.somewhere(&step.name, spec);
+            }
             StepKind::Objects => manifests::read(self.folder, &mut step, spec, &mut self.found),
             StepKind::Files => self.skeleton(&mut step, spec),
             StepKind::Check => self.one_assertion(&step.name, spec),
@@ -355,8 +418,22 @@ impl StepReader<'_> {
         }
     }
 
+    /// Which of both it is may depend on inputs, so a definition may write both; one must be there.
+    fn somewhere(&mut self, name: &str, spec: &Node) {
+        if spec.get("accounts").is_none() && spec.get("organizationalUnits").is_none() {
+            self.found.push(
+                Diagnostic::error(
+                    format!("the stack set `{name}` does not say where it goes"),
+                    spec.span.clone(),
+                    "neither `accounts` nor `organizationalUnits`",
+                )
+                .help("give it `accounts`, a list of account ids, or `organizationalUnits`"),
+            );
+        }
+    }
+
     fn one_assertion(&mut self, name: &str, spec: &Node) {
-        let kinds = ["identity", "dns", "http"]
+        let kinds = CheckSpec::KINDS
             .into_iter()
             .filter(|word| spec.get(word).is_some())
             .count();
@@ -367,19 +444,60 @@ impl StepReader<'_> {
                     spec.span.clone(),
                     format!("asserts {kinds}"),
                 )
-                .help("give it exactly one of `identity`, `dns`, `http`"),
+                .help(format!("give it exactly one of {}", CheckSpec::kinds())),
             );
         }
     }
 }
 
-/// What expressions in a definition may use.
-fn names(inputs: &IndexMap<String, Input>, steps: &[Step]) -> Names {
+fn input_types(inputs: &IndexMap<String, Input>) -> Type {
     let inputs = inputs
         .iter()
         .map(|(name, input)| (name.clone(), input.kind.clone()));
+    Type::object("input", inputs)
+}
+
+/// What a check gives, by what it asserts.
+fn check_outputs(step: &Step) -> Type {
+    let text = |names: &[&'static str]| {
+        Type::object("output", names.iter().map(|name| (*name, Type::Text)))
+    };
+    match step.spec.as_object().and_then(|spec| {
+        CheckSpec::KINDS
+            .into_iter()
+            .find(|kind| spec.contains_key(*kind))
+    }) {
+        Some("identity") => text(&["account", "arn"]),
+        Some("dns") => Type::object("output", [("answers", Type::List(Box::new(Type::Text)))]),
+        Some("http") => Type::object("output", [("status", Type::Int)]),
+        Some("oidc") => text(&[
+            "issuer",
+            "authorizationEndpoint",
+            "tokenEndpoint",
+            "userinfoEndpoint",
+            "jwksUri",
+        ]),
+        Some("iamRole") => text(&["arn", "name"]),
+        _ => Type::Any,
+    }
+}
+
+/// What expressions in a definition may use.
+fn names(inputs: &IndexMap<String, Input>, steps: &[Step]) -> Names {
     let steps = steps.iter().map(|step| {
         let outputs: Type = match step.kind {
+            StepKind::StackSet => {
+                let list = || Type::List(Box::new(Type::Text));
+                Type::object(
+                    "output",
+                    [
+                        ("name", Type::Text),
+                        ("id", Type::Text),
+                        ("accounts", list()),
+                        ("regions", list()),
+                    ],
+                )
+            }
             StepKind::Stack => match &step.template {
                 Some(template) => Type::object(
                     "output",
@@ -402,20 +520,12 @@ fn names(inputs: &IndexMap<String, Input>, steps: &[Step]) -> Names {
             ),
             StepKind::Files | StepKind::Entity => Type::object("output", [("path", Type::Text)]),
             StepKind::Leftovers => Type::Any,
-            StepKind::Check => Type::object(
-                "output",
-                [
-                    ("account", Type::Text),
-                    ("arn", Type::Text),
-                    ("answers", Type::List(Box::new(Type::Text))),
-                    ("status", Type::Int),
-                ],
-            ),
+            StepKind::Check => check_outputs(step),
         };
         (step.name.clone(), Type::object("field", [("outputs", outputs)]))
     });
     Names::from([
-        ("inputs", Type::object("input", inputs)),
+        ("inputs", input_types(inputs)),
         ("steps", Type::object("step", steps)),
         ("platform", platform_type()),
     ])
@@ -464,9 +574,9 @@ fn check_steps(
         step.references = std::mem::take(&mut checker.references);
         found.extend(checker.found);
         match step.kind {
-            StepKind::Stack => {
-                if let Some(template) = &step.template {
-                    check_stack(&step.node, &template.interface, compiler, names, found);
+            StepKind::Stack | StepKind::StackSet => {
+                if let (Some(template), Some(spec)) = (&step.template, step.node.get(step.kind.word())) {
+                    check_stack(&step.node, spec, &template.interface, compiler, names, found);
                 }
             }
             StepKind::Files => check_skeleton(step, compiler, folder, found),
@@ -476,14 +586,15 @@ fn check_steps(
     }
 }
 
+/// Checks what a `stack`, or a `stackSet`, gives to its template.
 fn check_stack(
     step: &Node,
+    stack: &Node,
     interface: &TemplateInterface,
     compiler: &Compiler,
     names: &Names,
     found: &mut Diagnostics,
 ) {
-    let Some(stack) = step.get("stack") else { return };
     let given = stack.get("parameters");
     for entry in given.map(Node::entries).unwrap_or_default() {
         let Some(parameter) = interface.parameters.get(&entry.key) else {

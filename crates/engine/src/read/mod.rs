@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use indexmap::IndexMap;
+use landfall_model::definition::RuleSeverity;
+use landfall_model::finding::{Finding, Weight};
 use landfall_model::template::TemplateInterface;
 use landfall_model::wanted::{Facts, Wanted, WantedComponent, WantedStep};
 use landfall_model::yaml::{self, Entry, Node};
@@ -144,8 +146,10 @@ impl Reading<'_> {
                 .collect(),
             steps: Vec::new(),
             contents: BTreeMap::new(),
+            warnings: Vec::new(),
         };
         self.known_inputs(&wanted);
+        wanted.warnings = self.rules(&wanted);
         let steps = self.live_steps(&mut wanted);
         if self.found.has_errors() {
             return Err(std::mem::take(&mut self.found));
@@ -331,6 +335,50 @@ impl Reading<'_> {
             }
         }
         self.found.extend(found);
+    }
+
+    /// Judges the rules whose inputs are known. Returns what those that only warn have to say.
+    fn rules(&mut self, wanted: &Wanted) -> Vec<Finding> {
+        let mut warnings = Vec::new();
+        // A rule over an input that is wrong already would only be its echo.
+        if self.found.has_errors() {
+            return warnings;
+        }
+        let evaluator = Evaluator::new(wanted, self.compiler, &NothingKnown);
+        for (name, used) in &self.uses {
+            for rule in used.definition.iter().flat_map(|definition| &definition.rules) {
+                let place = rule
+                    .inputs
+                    .iter()
+                    .find_map(|input| used.node.at(["with", input.as_str()]))
+                    .map_or(&used.name_span, |node| &node.span);
+                let said = |written: &Value| match evaluator.in_component(name, written) {
+                    Ok(value) => expression::as_text(&value).unwrap_or_default(),
+                    Err(error) => error.to_string(),
+                };
+                let what = match evaluator.in_component(name, &rule.that) {
+                    Ok(Value::Bool(false)) => said(&rule.otherwise),
+                    Ok(_) => continue,
+                    Err(error) => error.to_string(),
+                };
+                let way_out = rule.way_out.as_ref().map(said);
+                match rule.severity {
+                    RuleSeverity::Refuse => self.found.push(
+                        Diagnostic::error(what, place.clone(), format!("`{name}` cannot be like this"))
+                            .and(rule.span.clone(), "the rule")
+                            .maybe_help(way_out),
+                    ),
+                    RuleSeverity::Warn => warnings.push(Finding {
+                        weight: Weight::Warns,
+                        step: None,
+                        resource: None,
+                        what: format!("{name} ({}): {what}", place.place()),
+                        way_out: way_out.unwrap_or_default(),
+                    }),
+                }
+            }
+        }
+        warnings
     }
 
     /// The steps that `when` does not leave out, not yet wired or ordered.

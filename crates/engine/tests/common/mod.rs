@@ -16,5 +16,6 @@ pub(crate) fn wanted(steps: Vec<WantedStep>) -> Wanted {
         components: indexmap::IndexMap::new(),
         steps,
         contents: [].into(),
+        warnings: Vec::new(),
     }
 }
