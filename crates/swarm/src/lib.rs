@@ -19,9 +19,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
+use landfall_model::definition::StepKind;
 use landfall_model::planted::{self, Bug};
 use landfall_model::wanted::Wanted;
-use landfall_runner::Clock as _;
+use landfall_runner::{Clock as _, Provider};
 use landfall_sim::{Fault, VirtualClock, World, WorldConfig, demo};
 use landfall_store::MemoryPlace;
 
@@ -85,37 +86,98 @@ impl std::fmt::Display for Failed {
 /// What must not be.
 pub fn play(seed: u64, bug: Option<Bug>) -> Result<Went, Box<Failed>> {
     planted::plant(bug);
-    let result = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime without I/O needs nothing from the system")
-        .block_on(session(seed));
+    let result = in_virtual_time(async {
+        let mut rng = Rng::with_seed(seed);
+        let platform = Platform::draw(&mut rng);
+        let wanted = platform.read();
+        let troubles = Troubles::draw(&mut rng, &wanted);
+        let changed = rng.bool().then(|| platform.changed(&mut rng).read());
+        let drawn = Drawn {
+            seed,
+            wanted,
+            changed,
+            troubles,
+            files: None,
+        };
+        session(drawn, rng).await
+    });
     planted::plant(None);
     result
 }
 
-async fn session(seed: u64) -> Result<Went, Box<Failed>> {
-    let mut rng = Rng::with_seed(seed);
-    let platform = Platform::draw(&mut rng);
-    let wanted = platform.read();
-    let troubles = Troubles::draw(&mut rng, &wanted);
-    let changed = rng.bool().then(|| platform.changed(&mut rng).read());
+/// Plays a platform there and back with the troubles of a seed. `files` carries out its steps that write files,
+/// when it has any.
+///
+/// # Errors
+/// What must not be.
+pub fn play_platform(
+    platform: &Platform,
+    seed: u64,
+    files: Option<Arc<dyn Provider>>,
+) -> Result<Went, Box<Failed>> {
+    in_virtual_time(async {
+        let mut rng = Rng::with_seed(seed);
+        let wanted = platform.read();
+        let troubles = Troubles::draw(&mut rng, &wanted);
+        let drawn = Drawn {
+            seed,
+            wanted,
+            changed: None,
+            troubles,
+            files,
+        };
+        session(drawn, rng).await
+    })
+}
+
+fn in_virtual_time<T>(session: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without I/O needs nothing from the system")
+        .block_on(session)
+}
+
+/// What chance has decided about a session.
+struct Drawn {
+    seed: u64,
+    wanted: Wanted,
+    /// What the platform file becomes on the way.
+    changed: Option<Wanted>,
+    troubles: Troubles,
+    files: Option<Arc<dyn Provider>>,
+}
+
+async fn session(drawn: Drawn, mut rng: Rng) -> Result<Went, Box<Failed>> {
+    let Drawn {
+        seed,
+        wanted,
+        changed,
+        troubles,
+        files,
+    } = drawn;
     let clock = Arc::new(VirtualClock::new());
     let world = World::new(
         WorldConfig {
             seed,
             faults: troubles.while_applying.clone(),
             repositories: [(demo::REPOSITORY.to_owned(), demo::repository())].into(),
-            ..WorldConfig::new(platform::ACCOUNT, platform::REGION)
+            ..WorldConfig::new(&wanted.facts.account, &wanted.facts.region)
         },
         clock.clone(),
     );
     let by_hand = |fault: &Fault| matches!(fault, Fault::HumanDeletes { .. } | Fault::HumanChanges { .. });
     // A cluster deleted by hand leaves its volumes, too.
     let left_volume = |fault: &Fault| matches!(fault, Fault::VolumeLeftover | Fault::HumanDeletes { .. });
+    let mut providers = landfall_sim::providers(&world);
+    if let Some(files) = files {
+        providers = providers
+            .with(StepKind::Files, files.clone())
+            .with(StepKind::Entity, files);
+    }
     let stage = Stage {
-        providers: landfall_sim::providers(&world),
+        providers,
         world,
         clock,
         memory: MemoryPlace::default(),

@@ -25,26 +25,37 @@ pub(crate) fn init(arguments: &crate::cli::Init) -> anyhow::Result<u8> {
         }
         return Ok(0);
     };
-    let blueprint = landfall_catalogue::blueprint(name);
-    let Some(text) = blueprint.get("platform.yaml") else {
+    // A blueprint with several environments has a platform file for each.
+    let files: Vec<(String, String)> = landfall_catalogue::blueprint(name)
+        .into_iter()
+        .filter(|(path, _)| path.ends_with(".yaml"))
+        .collect();
+    if files.is_empty() {
         return Err(Usage::error(
             format!("there is no blueprint `{name}`"),
             format!("the blueprints are {}", names.join(", ")),
         ));
-    };
-    let path = arguments.to.join("platform.yaml");
-    if path.exists() {
-        return Err(Usage::error(
-            format!("{} exists already", path.display()),
-            "move it away, or name another folder with `--to`",
-        ));
+    }
+    for (file, _) in &files {
+        let path = arguments.to.join(file);
+        if path.exists() {
+            return Err(Usage::error(
+                format!("{} exists already", path.display()),
+                "move it away, or name another folder with `--to`",
+            ));
+        }
     }
     std::fs::create_dir_all(&arguments.to)
         .with_context(|| format!("could not make {}", arguments.to.display()))?;
-    std::fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
+    let mut written = Vec::new();
+    for (file, text) in &files {
+        let path = arguments.to.join(file);
+        std::fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
+        written.push(path.display().to_string());
+    }
     println!(
         "Wrote {}. Put your own values in, then run `landfall plan`.",
-        path.display()
+        written.join(", ")
     );
     Ok(0)
 }
