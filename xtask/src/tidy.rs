@@ -9,11 +9,15 @@ use serde_json::Value;
 use crate::root;
 
 /// What each crate of ours may depend on. The table in ARCHITECTURE.md, for machines.
-const WALLS: [(&str, &[&str]); 14] = [
+const WALLS: &[(&str, &[&str])] = &[
     ("landfall-model", &[]),
     ("landfall-engine", &["landfall-model"]),
     ("landfall-runner", &["landfall-model", "landfall-engine"]),
     ("landfall-cloudformation", &["landfall-model"]),
+    (
+        "landfall-preflight",
+        &["landfall-model", "landfall-cloudformation"],
+    ),
     (
         "landfall-aws",
         &["landfall-model", "landfall-runner", "landfall-cloudformation"],
@@ -30,8 +34,11 @@ const WALLS: [(&str, &[&str]); 14] = [
         &[
             "landfall-model",
             "landfall-engine",
+            "landfall-cloudformation",
             "landfall-runner",
             "landfall-store",
+            "landfall-policy",
+            "landfall-preflight",
         ],
     ),
     ("landfall-catalogue", &[]),
@@ -85,7 +92,7 @@ fn walls(found: &mut Vec<String>) -> anyhow::Result<()> {
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .output()?;
     let metadata: Value = serde_json::from_slice(&output.stdout).context("reading `cargo metadata`")?;
-    let walls: BTreeMap<&str, &[&str]> = WALLS.into_iter().collect();
+    let walls: BTreeMap<&str, &[&str]> = WALLS.iter().copied().collect();
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let name = package["name"].as_str().unwrap_or_default();
         if name == "landfall" {

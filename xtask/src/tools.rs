@@ -20,7 +20,8 @@ pub(crate) fn install() -> anyhow::Result<PathBuf> {
     for name in ["ministack", "moto", "lint"] {
         python(&tools, name)?;
     }
-    npm(&tools)?;
+    npm(&tools, "backstage", &["check-entities.mjs"])?;
+    npm(&tools, "functions", &[])?;
     Ok(tools)
 }
 
@@ -68,18 +69,18 @@ fn find_python() -> anyhow::Result<String> {
     )
 }
 
-/// The packages that judge what we write for Backstage.
-fn npm(tools: &Path) -> anyhow::Result<()> {
-    let source = root().join("tools/backstage");
-    let folder = tools.join("backstage");
+/// The packages that a folder's lock file names, with files of ours beside them that use them.
+fn npm(tools: &Path, name: &str, files: &[&str]) -> anyhow::Result<()> {
+    let source = root().join("tools").join(name);
+    let folder = tools.join(name);
     let pins = std::fs::read_to_string(source.join("package-lock.json"))?;
     let stamp = folder.join("installed.json");
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == pins) {
         return Ok(());
     }
-    println!("Installing npm packages into .tools/backstage …");
+    println!("Installing npm packages into .tools/{name} …");
     std::fs::create_dir_all(&folder)?;
-    for file in ["package.json", "package-lock.json", "check-entities.mjs"] {
+    for file in ["package.json", "package-lock.json"].iter().chain(files) {
         std::fs::copy(source.join(file), folder.join(file))?;
     }
     run(Command::new("npm")

@@ -41,7 +41,7 @@ pub(crate) struct Common {
 pub(crate) enum Command {
     /// Write a platform file to start from.
     Init(Init),
-    /// Show everything that `apply` would do, and why. Changes nothing.
+    /// Show what `apply` would do, why, and what would go wrong. Changes nothing.
     Plan(Plan),
     /// Bring the platform to what its file says; or carry out a saved plan, exactly.
     Apply(Apply),
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Render(Render),
     /// Draw the graph of steps.
     Graph(Graph),
+    /// Print the smallest IAM policy that carrying the platform out needs.
+    Policy(Policy),
     /// Print the JSON Schema of a file format, for editors.
     Schema(Schema),
     /// Try everything here, now, in a simulated cloud.
@@ -164,6 +166,18 @@ pub(crate) enum GraphFormat {
     Dot,
     /// For Markdown viewers.
     Mermaid,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Policy {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Write `policy-1.json`, `policy-2.json` and so on to this folder. IAM takes 6,144 characters in each.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
+    /// Allow what a teardown does beyond removing what was made: searching for leftovers, and sweeping them.
+    #[arg(long)]
+    pub(crate) destroy: bool,
 }
 
 #[derive(Args, Debug)]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use landfall_aws::{Account, Leftovers, S3Place, Secrets, Stacks};
+use landfall_aws::{Account, AwsPreflight, Leftovers, S3Place, Secrets, StackSets, Stacks};
 use landfall_local::Files;
 use landfall_model::definition::StepKind;
 use landfall_model::plan::{Plan, PlannedStep};
@@ -37,12 +37,18 @@ pub(crate) async fn aws(loaded: &Loaded) -> anyhow::Result<(Session, Records)> {
     let facts = &loaded.wanted.facts;
     let account = Account::connect(&facts.account, &facts.region).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let checks = Checks::new(account.clone(), clock.clone()).with_roles(account.clone());
+    let checks = Checks::new(account.clone(), clock.clone())
+        .with_roles(account.clone())
+        .with_endpoint(account.endpoint().as_deref());
+    let has_sets = (loaded.wanted.steps.iter()).any(|step| step.kind == StepKind::StackSet);
+    let sets = StackSets::new(account.clone(), has_sets);
     let providers = Providers::default()
         .with(StepKind::Stack, Arc::new(Stacks::new(account.clone())))
+        .with(StepKind::StackSet, Arc::new(sets))
         .with(StepKind::Secret, Arc::new(Secrets::new(account.clone())))
         .with(StepKind::Check, Arc::new(checks))
-        .with_sweeper(Arc::new(Leftovers::new(account.clone())));
+        .with_sweeper(Arc::new(Leftovers::new(account.clone())))
+        .with_preflight(Arc::new(AwsPreflight::new(account.clone())));
     let mut session = session(loaded, clock, providers);
     let bucket = loaded.wanted.records_bucket.as_ref().map(|bucket| {
         let prefix = format!("landfall/{}.{}.{}", facts.name, facts.account, facts.region);
@@ -215,7 +221,10 @@ pub(crate) fn empty(loaded: &Loaded) -> Session {
     let facts = &loaded.wanted.facts;
     let config = landfall_sim::WorldConfig::new(&facts.account, &facts.region);
     let cloud = landfall_sim::World::new(config, clock.clone());
-    simulated(loaded, clock, &cloud)
+    let mut session = simulated(loaded, clock, &cloud);
+    // Nobody is there who could say what is taken.
+    session.providers = session.providers.without_preflight();
+    session
 }
 
 /// A session in a world that these providers act in; files are written beside the platform file in any.

@@ -149,7 +149,7 @@ impl Account {
     }
 
     /// The address set by `AWS_ENDPOINT_URL` or the profile, when there is one.
-    pub(crate) fn endpoint(&self) -> Option<String> {
+    pub fn endpoint(&self) -> Option<String> {
         self.config()
             .endpoint_url()
             .map(|url| url.trim_end_matches('/').to_owned())
@@ -180,7 +180,8 @@ impl Account {
         Ok(credentials)
     }
 
-    async fn caller(&self) -> Result<(String, String), Trouble> {
+    /// The account and ARN of whoever these credentials are.
+    pub(crate) async fn caller(&self) -> Result<(String, String), Trouble> {
         caller(&self.config()).await
     }
 

@@ -2,15 +2,52 @@
 
 use std::fmt::Write as _;
 
+use landfall_cloudformation::INLINE_LIMIT;
 use landfall_model::id::Digest;
+use landfall_model::work::Known;
 use landfall_runner::Progress;
 
 use crate::account::Account;
 use crate::signed::Call;
 use crate::trouble::{Trouble, patiently};
 
+/// A template handed over inline, or by its address in a bucket.
+pub(crate) enum Body {
+    Inline(String),
+    Address(String),
+}
+
+/// Small templates go inline; larger ones through the platform's artifact bucket.
+pub(crate) async fn body(
+    account: &Account,
+    template: &str,
+    artifact_bucket: Option<&Known<String>>,
+    progress: Option<&Progress>,
+) -> Result<Body, Trouble> {
+    if template.len() <= INLINE_LIMIT {
+        return Ok(Body::Inline(template.to_owned()));
+    }
+    let Some(Known::Value(bucket)) = artifact_bucket else {
+        return Err(Trouble::Other {
+            code: "TemplateTooLarge".to_owned(),
+            message: format!(
+                "the template has {} bytes, more than the {INLINE_LIMIT} that fit inline; give the platform an `artifactBucket` \
+                 (the component `artifact-bucket` makes one)",
+                template.len()
+            ),
+        });
+    };
+    let silent = Progress::new(
+        landfall_model::StepId::new("artifact", "template"),
+        std::sync::Arc::new(|_: &_| {}),
+    );
+    let progress = progress.unwrap_or(&silent);
+    let url = put_template(account, account.region(), bucket, template, progress).await?;
+    Ok(Body::Address(url))
+}
+
 /// Puts a template under its digest and returns the address CloudFormation reads it from.
-pub(crate) async fn put_template(
+async fn put_template(
     account: &Account,
     region: &str,
     bucket: &str,

@@ -64,7 +64,12 @@ impl Trouble {
             | "NoSuchKey"
             | "ResourceNotFoundException"
             | "ChangeSetNotFound"
-            | "ChangeSetNotFoundException" => Trouble::NotFound(message),
+            | "ChangeSetNotFoundException"
+            | "StackSetNotFound"
+            | "StackSetNotFoundException"
+            | "StackInstanceNotFoundException"
+            | "OperationNotFound"
+            | "OperationNotFoundException" => Trouble::NotFound(message),
             // CloudFormation says "does not exist" of a stack as a validation error.
             "ValidationError" if message.contains("does not exist") => Trouble::NotFound(message),
             _ => Trouble::Other {
@@ -83,7 +88,7 @@ impl Trouble {
         self.to_string().contains(part)
     }
 
-    fn passes_by_itself(&self) -> bool {
+    pub(crate) fn passes_by_itself(&self) -> bool {
         matches!(self, Trouble::Throttled(_) | Trouble::Unreachable(_))
     }
 

@@ -3,10 +3,14 @@
 
 mod advice;
 mod failure;
+mod functions;
 mod in_the_way;
+pub mod resolve;
+pub mod stack_set;
 mod template;
 
 pub use advice::way_out;
 pub use failure::{after_rollback, failure};
 pub use in_the_way::{FINISH_THE_TEARDOWN, InTheWay};
+pub use resolve::{Place, Resolved, Resource, Template, is_unknown, resolve};
 pub use template::{INLINE_LIMIT, read_template};

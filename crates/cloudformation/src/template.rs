@@ -86,7 +86,8 @@ pub fn read_template(file: &Arc<SourceFile>) -> Result<TemplateInterface, Diagno
                 .and_then(Node::text)
                 .map(str::to_owned),
             after: after.into_iter().map(str::to_owned).collect(),
-            kept: matches!(kept, Some("Retain" | "Snapshot")),
+            kept: matches!(kept, Some("Retain" | "RetainExceptOnCreate" | "Snapshot")),
+            snapshot: kept == Some("Snapshot"),
         };
         interface.resources.insert(entry.key.clone(), resource);
     }

@@ -57,6 +57,7 @@ impl Library for OneDefinition {
             condition: None,
             after: Vec::new(),
             kept: false,
+            snapshot: false,
         };
         let parameter = |name: &str| (name.to_owned(), TemplateParameter::default());
         Ok(TemplateInterface {

@@ -6,6 +6,7 @@
 pub mod certificate;
 pub mod definition;
 pub mod diagnostic;
+pub mod finding;
 pub mod id;
 pub mod journal;
 pub mod leftover;
@@ -13,6 +14,7 @@ pub mod plan;
 pub mod planted;
 pub mod platform;
 pub mod provider;
+pub mod question;
 pub mod schema;
 pub mod template;
 pub mod wanted;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::definition::StepKind;
+use crate::finding::{Finding, Weight};
 use crate::id::{PlanId, StepId};
 use crate::leftover::Marks;
 use crate::provider::{Change, Outputs, Owned};
@@ -52,6 +53,9 @@ pub struct Plan {
     /// By what leftovers are recognised while everything is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub marks: Option<Marks>,
+    /// What was found before the first change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
 }
 
 /// What is to be done about one step.
@@ -155,6 +159,13 @@ impl Plan {
     /// Whether carrying it out would change the world.
     pub fn has_changes(&self) -> bool {
         self.steps.iter().any(|step| step.action.changes_the_world())
+    }
+
+    /// Whether something was found that would fail, so that it must not be carried out.
+    pub fn is_refused(&self) -> bool {
+        self.findings
+            .iter()
+            .any(|finding| finding.weight == Weight::Refuses)
     }
 
     /// How many steps have this action.

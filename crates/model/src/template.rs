@@ -56,7 +56,10 @@ pub struct TemplateResource {
     /// Logical ids of the resources it needs first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
-    /// Whether CloudFormation keeps it when the stack goes (`DeletionPolicy: Retain`).
+    /// Whether CloudFormation keeps it, or a snapshot of it, when the stack goes (`DeletionPolicy`).
     #[serde(default)]
     pub kept: bool,
+    /// Whether it is a snapshot that is kept, and the resource itself goes (`DeletionPolicy: Snapshot`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub snapshot: bool,
 }

@@ -6,7 +6,9 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::definition::{CheckSpec, Existing, ObjectOutput, SecretSpec, StepKind};
+use crate::definition::{
+    AutoDeployment, CallAs, CheckSpec, Existing, ObjectOutput, RegionConcurrency, SecretSpec, StepKind,
+};
 use crate::id::StepId;
 use crate::template::TemplateInterface;
 use crate::wanted::Facts;
@@ -57,6 +59,8 @@ pub struct Step {
 pub enum Work {
     /// One CloudFormation stack.
     Stack(Box<StackWork>),
+    /// One template in many accounts and regions.
+    StackSet(Box<StackSetWork>),
     /// Kubernetes objects.
     Objects(Box<ObjectsWork>),
     /// A generated secret.
@@ -90,6 +94,83 @@ pub struct StackWork {
     pub existing: Option<Existing>,
     /// The bucket for a template over the inline limit.
     pub artifact_bucket: Option<Known<String>>,
+}
+
+/// One template in many accounts and regions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StackSetWork {
+    /// The stack set's name.
+    pub name: String,
+    /// The region it is looked after in: the platform's.
+    pub region: String,
+    /// The template's text.
+    pub template: String,
+    /// What the template promises.
+    pub interface: TemplateInterface,
+    /// Values for its parameters.
+    pub parameters: BTreeMap<String, Known<String>>,
+    /// Where it goes, and who allows that.
+    pub targets: Targets,
+    /// The regions, in the order in which they are gone through.
+    pub regions: Vec<String>,
+    /// In how many of a region's accounts it is worked at once, in percent.
+    pub max_concurrent_percentage: u8,
+    /// In how many of a region's accounts it may fail before the rest is left alone, in percent.
+    pub failure_tolerance_percentage: u8,
+    /// Whether regions are gone through one after the other.
+    pub region_concurrency: RegionConcurrency,
+    /// The bucket for a template over the inline limit.
+    pub artifact_bucket: Option<Known<String>>,
+}
+
+/// Where a stack set goes, and who allows that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Targets {
+    /// Named accounts, by roles that were made in them (self-managed permissions).
+    Accounts {
+        /// The accounts.
+        ids: Vec<String>,
+        /// The role in the platform's account; none for the one with the usual name.
+        administration_role: Option<Known<String>>,
+        /// The name of the role in each of the accounts.
+        execution_role: String,
+    },
+    /// All accounts of organizational units, as the organization allows (service-managed permissions).
+    Units {
+        /// The organizational units, or the root.
+        ids: Vec<String>,
+        /// What happens when accounts join or leave them.
+        auto_deployment: AutoDeployment,
+        /// As whom the platform's account works with them.
+        call_as: CallAs,
+    },
+}
+
+impl Targets {
+    /// The accounts or the organizational units.
+    pub fn ids(&self) -> &[String] {
+        match self {
+            Targets::Accounts { ids, .. } | Targets::Units { ids, .. } => ids,
+        }
+    }
+
+    /// As whom the platform's account works with the stack set.
+    pub fn call_as(&self) -> CallAs {
+        match self {
+            Targets::Accounts { .. } => CallAs::Own,
+            Targets::Units { call_as, .. } => *call_as,
+        }
+    }
+}
+
+impl StackSetWork {
+    /// Everywhere it goes, as `account/region` or `unit/region`, region by region.
+    pub fn places(&self) -> impl Iterator<Item = (&str, &str)> {
+        let ids = self.targets.ids();
+        self.regions
+            .iter()
+            .flat_map(move |region| ids.iter().map(move |id| (id.as_str(), region.as_str())))
+    }
 }
 
 /// Kubernetes objects in one cluster.
@@ -147,6 +228,7 @@ impl Step {
     pub fn kind(&self) -> StepKind {
         match self.work {
             Work::Stack(_) => StepKind::Stack,
+            Work::StackSet(_) => StepKind::StackSet,
             Work::Objects(_) => StepKind::Objects,
             Work::Secret(_) => StepKind::Secret,
             Work::Files(_) => StepKind::Files,
@@ -165,6 +247,21 @@ impl Step {
                     .values()
                     .flat_map(Known::waits_for)
                     .chain(bucket)
+                    .cloned()
+                    .collect()
+            }
+            Work::StackSet(set) => {
+                let role = match &set.targets {
+                    Targets::Accounts {
+                        administration_role, ..
+                    } => administration_role.as_ref(),
+                    Targets::Units { .. } => None,
+                };
+                set.parameters
+                    .values()
+                    .chain(set.artifact_bucket.iter())
+                    .chain(role)
+                    .flat_map(Known::waits_for)
                     .cloned()
                     .collect()
             }

@@ -152,6 +152,13 @@ impl Providers {
         self.sweeper.as_ref()
     }
 
+    /// Lets nobody be asked before the first change.
+    #[must_use]
+    pub fn without_preflight(mut self) -> Providers {
+        self.preflight = None;
+        self
+    }
+
     /// Lets `preflight` be asked before the first change. Without one, only what needs no world is looked at.
     #[must_use]
     pub fn with_preflight(mut self, preflight: Arc<dyn Preflight>) -> Providers {

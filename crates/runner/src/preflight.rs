@@ -62,3 +62,51 @@ fn unanswered(error: ObserveError) -> Unanswered {
         way_out,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::SystemClock;
+    use async_trait::async_trait;
+    use landfall_model::question::Name;
+
+    struct World;
+
+    #[async_trait]
+    impl Preflight for World {
+        async fn ask(&self, question: &Question) -> Result<Answer, ObserveError> {
+            match question {
+                Question::Zone { .. } => std::future::pending().await,
+                Question::Certificate { .. } => Err(ObserveError {
+                    way_out: Some("allow it".to_owned()),
+                    ..ObserveError::new("it could not be described", "access denied")
+                }),
+                _ => Ok(Answer::Name(Name::Free)),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_and_refusals_hold_nobody_up() {
+        let mut questions = vec![
+            Question::Zone { id: "Z1".to_owned() },
+            Question::Networks {
+                region: "eu-west-1".to_owned(),
+            },
+            Question::Certificate {
+                arn: "arn".to_owned(),
+            },
+        ];
+        questions.extend((0..40).map(|zone| Question::Zone {
+            id: format!("Z{zone}"),
+        }));
+        let began = tokio::time::Instant::now();
+        let answers = ask(&World, &SystemClock, &questions).await;
+        assert_eq!(answers.len(), questions.len());
+        let why = |at: usize| answers[at].as_ref().map_err(|unanswered| unanswered.why.as_str());
+        assert_eq!(why(0), Err("no answer within 20 s"));
+        assert_eq!(why(1), Ok(&Answer::Name(Name::Free)));
+        assert_eq!(why(2), Err("it could not be described: access denied"));
+        assert!(began.elapsed() <= DEADLINE * 3, "{:?}", began.elapsed());
+    }
+}

@@ -1,6 +1,8 @@
 //! One session with a platform: look, plan, run on record, remember. Command line, portal and simulation
 //! take this one way; they differ in whom they ask and what they show.
 
+mod preflight;
+mod resources;
 mod teardown;
 
 use std::sync::{Arc, Mutex};
@@ -133,7 +135,9 @@ impl Session {
         let seen = self.look(Look::AtChanges).await?;
         let mut plan =
             landfall_engine::plan_apply(self.wanted.clone(), &seen, self.plan_id(), self.clock.now())?;
+        resources::of_creations(&mut plan);
         self.estimate(&mut plan).await?;
+        plan.findings = self.preflight(&plan).await;
         Ok(plan)
     }
 

@@ -12,7 +12,7 @@ use landfall_model::provider::Outcome;
 use landfall_runner::{Ended, Event, Look, Watcher};
 use landfall_store::{Inventory, Lock, PastRun};
 
-use crate::{Done, Error, Session, Steering};
+use crate::{Done, Error, Session, Steering, resources};
 
 /// How many runs are made before a person is asked. Each must have removed something for the next to begin.
 const ROUNDS: usize = 5;
@@ -53,6 +53,7 @@ impl Session {
             self.plan_id(),
             self.clock.now(),
         );
+        resources::of_removals(&mut plan, &seen);
         self.estimate(&mut plan).await?;
         if let Some(marks) = &plan.marks {
             // What stands in a network that stays is none of a teardown's business.

@@ -138,15 +138,18 @@ impl SimChecks {
         )
     }
 
-    async fn iam_role(&self, check: &IamRoleCheck) -> Applied {
-        self.world.sleep(LOOK).await;
+    async fn iam_role(&self, check: &IamRoleCheck) -> Result<Applied, ApplyError> {
+        self.world
+            .call(None, |state, _| state.allow_any("iam:ListRoles"))
+            .await
+            .map_err(|trouble| trouble.failing(&format!("listing the roles below {}", check.path_prefix)))?;
         let account = self.world.account();
         let name = format!("{}0123456789abcdef", plain(&check.name));
         let arn = format!("arn:aws:iam::{account}:role{}{name}", check.path_prefix);
-        passed(
+        Ok(passed(
             [("arn", json!(arn)), ("name", json!(name))],
             format!("simulated: roles below {} were not looked at", check.path_prefix),
-        )
+        ))
     }
 }
 
@@ -204,7 +207,7 @@ impl Provider for SimChecks {
             Some(Assertion::Dns(check)) => Ok(self.dns(check).await),
             Some(Assertion::Http(check)) => Ok(self.http(check).await),
             Some(Assertion::Oidc(check)) => Ok(self.oidc(check).await),
-            Some(Assertion::IamRole(check)) => Ok(self.iam_role(check).await),
+            Some(Assertion::IamRole(check)) => self.iam_role(check).await,
             None => Err(
                 Failure::new("the check does not say what to look at, or says several things at once")
                     .way_out(format!("give it exactly one of {}", CheckSpec::kinds()))

@@ -35,10 +35,25 @@ pub enum Fault {
         /// What CloudFormation says.
         reason: String,
     },
-    /// The call that starts making `stack` is never answered, although the stack is made.
+    /// The call that starts making `stack`, or the next operation on the stack set of that name, is never
+    /// answered, although it is begun.
     CreateTimesOutButSucceeds {
         /// The stack's name.
         stack: String,
+    },
+    /// The next time a stack set makes, changes or deletes its stack in `account`, that is refused there.
+    AccountRefuses {
+        /// The account's id.
+        account: String,
+        /// What CloudFormation says.
+        reason: String,
+    },
+    /// The next time something is begun on a stack set, somebody else's operation is in progress.
+    StackSetBusy {
+        /// The stack set's name.
+        set: String,
+        /// For how many milliseconds.
+        millis: u64,
     },
     /// The next calls are refused because there were too many.
     Throttling {

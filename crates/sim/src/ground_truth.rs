@@ -138,6 +138,22 @@ impl World {
                 ));
             }
         }
+        for set in state.stack_sets.iter().filter(|set| set.stands()) {
+            all.push(format!("AWS::CloudFormation::StackSet {} (ACTIVE)", set.name));
+        }
+        for set in &state.stack_sets {
+            for (place, kind, id) in &set.left {
+                all.push(format!("{kind} {id} in {place} (kept by stack set {})", set.name));
+            }
+            for instance in &set.instances {
+                for (id, kind) in &instance.resources {
+                    all.push(format!(
+                        "{kind} {id} in {}/{} (stack set {})",
+                        instance.account, instance.region, set.name
+                    ));
+                }
+            }
+        }
         for secret in state.secrets.iter().filter(|secret| !secret.is_deleted()) {
             all.push(format!("AWS::SecretsManager::Secret {} (a secret)", secret.name));
         }
@@ -153,8 +169,10 @@ impl World {
     /// The names of all intents under which anything was begun, whatever came of it.
     pub fn intents(&self) -> Vec<String> {
         let (state, _) = self.at();
-        let begun = state.stacks.iter().flat_map(|stack| stack.intents());
-        begun
+        let stacks = state.stacks.iter().flat_map(|stack| stack.intents());
+        let sets = state.stack_sets.iter().flat_map(|set| set.intents());
+        stacks
+            .chain(sets)
             .filter(|token| !token.is_empty())
             .map(str::to_owned)
             .collect()
@@ -177,6 +195,9 @@ impl World {
                 );
                 *counts.entry(step).or_default() += 1;
             }
+        }
+        for set in state.stack_sets.iter().filter(|set| set.stands()) {
+            *counts.entry(format!("the stack set {}", set.name)).or_default() += 1;
         }
         for thing in state.things.values().filter(|thing| !thing.is_going()) {
             if thing.kind != INTERFACE {

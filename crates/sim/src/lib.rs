@@ -19,6 +19,7 @@
 //! ```
 
 mod account;
+mod authorization;
 mod check;
 mod clock;
 mod cluster;
@@ -30,10 +31,12 @@ mod ground_truth;
 mod human;
 mod network;
 mod objects;
+mod preflight;
 mod queue;
 mod random;
 mod secret;
 mod stack;
+mod stack_set;
 mod sweep;
 mod thing;
 mod trouble;
@@ -46,14 +49,17 @@ use landfall_model::definition::StepKind;
 use landfall_runner::Providers;
 
 pub use account::SimAccount;
+pub use authorization::{Allowed, Unsupported};
 pub use check::SimChecks;
 pub use clock::{ScaledClock, VirtualClock};
 pub use durations::typical_ms;
 pub use fault::{Fault, Target};
 pub use ground_truth::{ClusterView, ThingView};
 pub use objects::SimObjects;
+pub use preflight::{LimitOfOthers, Others, SimPreflight};
 pub use secret::SimSecrets;
 pub use stack::SimStacks;
+pub use stack_set::SimStackSets;
 pub use sweep::SimSweeper;
 pub use usually::usually_ms;
 pub use world::{SecretView, StackView, World, WorldConfig};
@@ -63,12 +69,14 @@ pub const BANNER: &str = "\
 SIMULATED CLOUD: no AWS account is reached, nothing is made and nothing costs money.
 Accounts, ARNs and durations shown from here on are made up.";
 
-/// Providers for the kinds of steps this world knows, `stack`, `objects`, `secret` and `check`, and its sweeper.
+/// Providers for the kinds of steps this world knows, `stack`, `stackSet`, `objects`, `secret` and `check`, and its sweeper.
 pub fn providers(world: &Arc<World>) -> Providers {
     Providers::default()
         .with(StepKind::Stack, Arc::new(SimStacks::new(world.clone())))
+        .with(StepKind::StackSet, Arc::new(SimStackSets::new(world.clone())))
         .with(StepKind::Objects, Arc::new(SimObjects::new(world.clone())))
         .with(StepKind::Secret, Arc::new(SimSecrets::new(world.clone())))
         .with(StepKind::Check, Arc::new(SimChecks::new(world.clone())))
         .with_sweeper(Arc::new(SimSweeper::new(world.clone())))
+        .with_preflight(Arc::new(SimPreflight::new(world.clone())))
 }

@@ -49,6 +49,11 @@ fn taken(kind: &str, name: &str) -> Option<(String, bool)> {
     })
 }
 
+/// Whether there is one of it for the whole account, whatever the region.
+pub(crate) fn is_of_account(kind: &str) -> bool {
+    kind.starts_with("AWS::IAM::") || kind == "AWS::S3::Bucket"
+}
+
 impl State {
     /// Why a resource of this type and name cannot be made in a region: the name is taken.
     pub(crate) fn name_taken(&self, kind: &str, name: &str, region: &str) -> Option<String> {
@@ -72,6 +77,10 @@ impl State {
                 .values()
                 .filter(|thing| thing.kind == kind && here(&thing.region));
             things.any(|thing| thing.short() == name)
+                || self
+                    .others
+                    .names
+                    .contains_key(&(kind.to_owned(), name.to_owned()))
         };
         (in_stacks || of_others()).then_some(reason)
     }

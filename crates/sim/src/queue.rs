@@ -36,6 +36,7 @@ impl State {
 
     /// Lets everything happen that is due until `now`.
     pub(crate) fn advance(&mut self, now: u64) {
+        self.settle_stack_sets(now);
         while let Some(Reverse((at, _, due))) = self.queue.due.peek().copied() {
             if at > now {
                 return;

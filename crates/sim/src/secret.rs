@@ -13,6 +13,7 @@ use landfall_model::work::{SecretWork, Step, TAG_COMPONENT, TAG_PLATFORM, TAG_ST
 use landfall_runner::{ApplyError, Intent, ObserveError, Progress, Provider};
 use serde_json::json;
 
+use crate::authorization::Context;
 use crate::random::Random;
 use crate::trouble::Trouble;
 use crate::world::{State, World};
@@ -27,7 +28,7 @@ pub struct SimSecrets {
 pub(crate) struct SecretRecord {
     pub(crate) name: String,
     pub(crate) tags: BTreeMap<String, String>,
-    arn: String,
+    pub(crate) arn: String,
     made_at: u64,
     /// The intent that made it.
     token: String,
@@ -109,6 +110,13 @@ impl State {
             .find(|secret| secret.name == name && !secret.is_gone(now))
     }
 
+    /// Refuses a call about a secret. One that does not stand has no ARN: it is judged by its name alone.
+    fn allow_secret(&mut self, action: &str, name: &str, now: u64) -> Result<(), Trouble> {
+        let arn = self.secret(name, now).map(|secret| secret.arn.clone());
+        let about = arn.unwrap_or_else(|| name.to_owned());
+        self.allow(&format!("secretsmanager:{action}"), &about, &Context::default())
+    }
+
     /// Generates a secret, unless one of this name stands: that is never overwritten.
     fn make_secret(&mut self, step: &Step, name: &str, token: &str, now: u64) -> Result<(), Trouble> {
         if let Some(stands) = self.secret(name, now) {
@@ -127,6 +135,10 @@ impl State {
             "arn:aws:secretsmanager:{}:{}:secret:{name}-{suffix}",
             self.region, self.account
         );
+        self.allow_any("secretsmanager:GetRandomPassword")?;
+        for action in ["secretsmanager:CreateSecret", "secretsmanager:TagResource"] {
+            self.allow(action, &arn, &Context::default())?;
+        }
         self.secrets.push(SecretRecord {
             name: name.to_owned(),
             tags: step.tags(),
@@ -151,7 +163,10 @@ impl SimSecrets {
         progress: Option<&Progress>,
     ) -> Result<Option<SecretRecord>, Trouble> {
         self.world
-            .call(progress, |state, now| Ok(state.secret(name, now).cloned()))
+            .call(progress, |state, now| {
+                state.allow_secret("DescribeSecret", name, now)?;
+                Ok(state.secret(name, now).cloned())
+            })
             .await
     }
 }
@@ -175,6 +190,7 @@ impl Provider for SimSecrets {
     async fn owned(&self, platform: &str) -> Result<Vec<Owned>, ObserveError> {
         self.world
             .call(None, |state, _| {
+                state.allow_any("secretsmanager:ListSecrets")?;
                 let ours = state.secrets.iter().filter(|secret| {
                     !secret.is_deleted()
                         && secret.tags.get(TAG_PLATFORM).map(String::as_str) == Some(platform)
@@ -226,6 +242,7 @@ impl Provider for SimSecrets {
                         progress.say("restoring the secret");
                         self.world
                             .call(Some(progress), |state, now| {
+                                state.allow_secret("RestoreSecret", name, now)?;
                                 if let Some(secret) = state.secret(name, now) {
                                     secret.gone_at = None;
                                 }
@@ -269,6 +286,7 @@ impl Provider for SimSecrets {
         let days = if days == 0 { 0 } else { days.max(7) };
         self.world
             .call(Some(progress), |state, now| {
+                state.allow_secret("DeleteSecret", name, now)?;
                 if let Some(secret) = state.secret(name, now) {
                     secret.gone_at.get_or_insert(now + days * 24 * 60 * 60 * 1000);
                 }

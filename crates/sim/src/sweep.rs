@@ -9,8 +9,11 @@ use landfall_model::provider::{Failure, Owned};
 use landfall_model::work::TAG_PLATFORM;
 use landfall_runner::{ApplyError, ObserveError, Progress, Sweeper};
 
+use crate::authorization::Context;
 use crate::durations;
-use crate::thing::{INSTANCE, INTERFACE, LOG_GROUP, SECURITY_GROUP, Thing, ThingId};
+use crate::thing::{
+    ENDPOINT, INSTANCE, INTERFACE, LOAD_BALANCER, LOG_GROUP, SECURITY_GROUP, TARGET_GROUP, Thing, ThingId, VOLUME,
+};
 use crate::trouble::Trouble;
 use crate::world::{State, World};
 
@@ -24,6 +27,33 @@ impl SimSweeper {
     pub fn new(world: Arc<World>) -> SimSweeper {
         SimSweeper { world }
     }
+}
+
+/// Everything a search asks, whatever it finds.
+const SEARCHING: [&str; 8] = [
+    "tag:GetResources",
+    "ec2:DescribeInstances",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeVolumes",
+    "elasticloadbalancing:DescribeLoadBalancers",
+    "elasticloadbalancing:DescribeTags",
+    "logs:DescribeLogGroups",
+];
+
+/// What is called to remove a thing, and what its ARN has before its id.
+fn removing(kind: &str) -> Option<(&'static [&'static str], &'static str)> {
+    Some(match kind {
+        INSTANCE => (&["ec2:TerminateInstances"], "instance"),
+        INTERFACE => (&["ec2:DeleteNetworkInterface"], "network-interface"),
+        VOLUME => (&["ec2:DeleteVolume"], "volume"),
+        ENDPOINT => (&["ec2:DeleteVpcEndpoints"], "vpc-endpoint"),
+        SECURITY_GROUP => (&["ec2:RevokeSecurityGroupIngress", "ec2:DeleteSecurityGroup"], "security-group"),
+        LOAD_BALANCER => (&["elasticloadbalancing:DeleteLoadBalancer"], ""),
+        TARGET_GROUP => (&["elasticloadbalancing:DeleteTargetGroup"], ""),
+        LOG_GROUP => (&["logs:DeleteLogGroup"], ""),
+        _ => return None,
+    })
 }
 
 /// What a resource of a stack marks.
@@ -147,6 +177,20 @@ impl State {
         all
     }
 
+    /// Refuses removing something that the policies in use do not allow to remove.
+    fn allow_sweeping(&self, leftover: &Found) -> Result<(), Trouble> {
+        let found = self.things.values().find(|thing| thing.id == leftover.id);
+        let (Some(thing), Some((actions, noun))) = (found, removing(&leftover.kind)) else {
+            return Ok(());
+        };
+        let context = Context::default().tagged(&thing.tags);
+        let arn = match thing.id.starts_with("arn:") {
+            true => thing.id.clone(),
+            false => format!("arn:aws:ec2:{}:{}:{noun}/{}", thing.region, self.account, thing.id),
+        };
+        actions.iter().try_for_each(|action| self.allow(action, &arn, &context))
+    }
+
     fn sweep(&mut self, leftover: &Found, now: u64) -> Result<Swept, Trouble> {
         let found = self
             .things
@@ -232,6 +276,9 @@ impl Sweeper for SimSweeper {
                     let Some(stack) = state.stacks.iter().find(|stack| stack.id == id) else {
                         continue;
                     };
+                    if !stack.is_gone() {
+                        state.allow("cloudformation:ListStackResources", id, &Context::default())?;
+                    }
                     for resource in stack.resources.values() {
                         if let Some(kind) = landmark(&resource.kind) {
                             landmarks.push(Landmark {
@@ -261,7 +308,10 @@ impl Sweeper for SimSweeper {
 
     async fn search(&self, marks: &Marks) -> Result<Vec<Found>, ObserveError> {
         self.world
-            .call(None, |state, now| Ok(state.search(marks, now)))
+            .call(None, |state, now| {
+                SEARCHING.iter().try_for_each(|action| state.allow_any(action))?;
+                Ok(state.search(marks, now))
+            })
             .await
             .map_err(|trouble| trouble.observing("could not search the account"))
     }
@@ -272,7 +322,10 @@ impl Sweeper for SimSweeper {
             .world
             .call(Some(progress), |state, now| match state.stack_of(leftover) {
                 Some(stack) => Ok((None, Some(stack))),
-                None => state.sweep(leftover, now).map(|swept| (Some(swept), None)),
+                None => {
+                    state.allow_sweeping(leftover)?;
+                    state.sweep(leftover, now).map(|swept| (Some(swept), None))
+                }
             })
             .await
             .map_err(|trouble| trouble.failing(&doing))?;

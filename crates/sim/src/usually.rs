@@ -11,6 +11,8 @@ use crate::durations::typical_ms;
 
 /// What CloudFormation takes for itself around the resources of a stack.
 const STACK_MS: u64 = 5_000;
+/// What an operation on a stack set takes before and after it works on stacks.
+const SET_MS: u64 = 20_000;
 /// What a kind of resource takes that is in no table.
 const OTHER_MS: u64 = 10_000;
 /// What applying some objects takes beside waiting for them.
@@ -36,6 +38,14 @@ pub fn usually_ms(plan: &Plan, step: &PlannedStep) -> Option<u64> {
         (StepKind::Stack, action) => {
             let template = wanted?.template.as_ref()?;
             Some(STACK_MS + longest_path(&template.interface, action == Action::Delete))
+        }
+        (StepKind::StackSet, action) => {
+            let wanted = wanted?;
+            let template = wanted.template.as_ref()?;
+            let one = STACK_MS + longest_path(&template.interface, action == Action::Delete);
+            // Accounts are worked at together, regions usually one after the other.
+            let regions = wanted.spec.get("regions").and_then(|regions| regions.as_array());
+            Some(SET_MS + one * regions.map_or(1, |regions| regions.len().max(1) as u64))
         }
         (StepKind::Objects, action) => {
             let removing = action == Action::Delete;

@@ -11,13 +11,16 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use landfall_runner::{Clock, Progress};
 
+use crate::authorization::Allowed;
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::fault::Fault;
 use crate::network::Network;
+use crate::preflight::Others;
 use crate::queue::Queue;
 use crate::secret::SecretRecord;
 use crate::stack::StackRecord;
+use crate::stack_set::StackSetRecord;
 use crate::thing::{Thing, ThingId};
 use crate::trouble::Trouble;
 
@@ -37,6 +40,10 @@ pub struct WorldConfig {
     /// What repositories hold, for Argo CD: the objects at `repoURL/path`, `repoURL/chart`, or `repoURL`.
     /// A repository that is not listed holds nothing.
     pub repositories: BTreeMap<String, Vec<serde_json::Value>>,
+    /// What others made in the account before, use up of its limits, or forbid.
+    pub others: Others,
+    /// What whoever runs things is allowed; everything when nothing is said.
+    pub allowed: Option<Allowed>,
 }
 
 impl WorldConfig {
@@ -49,6 +56,8 @@ impl WorldConfig {
             faults: Vec::new(),
             identity_providers: BTreeMap::new(),
             repositories: BTreeMap::new(),
+            others: Others::default(),
+            allowed: None,
         }
     }
 }
@@ -69,6 +78,8 @@ pub(crate) struct State {
     pub(crate) identity_providers: BTreeMap<String, Vec<String>>,
     /// Every stack that ever was, in the order they were made.
     pub(crate) stacks: Vec<StackRecord>,
+    /// Every stack set that ever was, in the order they were made.
+    pub(crate) stack_sets: Vec<StackSetRecord>,
     /// Every secret that ever was, in the order they were made.
     pub(crate) secrets: Vec<SecretRecord>,
     pub(crate) networks: Vec<Network>,
@@ -80,6 +91,8 @@ pub(crate) struct State {
     /// How many of them were ever made.
     pub(crate) thing_count: u64,
     pub(crate) repositories: BTreeMap<String, Vec<Arc<serde_json::Value>>>,
+    pub(crate) others: Others,
+    pub(crate) allowed: Option<Allowed>,
     pub(crate) queue: Queue,
     /// From when on roles can be assumed.
     pub(crate) roles_visible_at: u64,
@@ -140,6 +153,8 @@ impl World {
             faults,
             identity_providers,
             repositories,
+            others,
+            allowed,
         } = config;
         let now: Timestamp = clock.now().parse().unwrap_or(Timestamp::UNIX_EPOCH);
         let origin = now.checked_sub(millis(clock.millis())).unwrap_or(now);
@@ -153,6 +168,7 @@ impl World {
             seed,
             identity_providers,
             stacks: Vec::new(),
+            stack_sets: Vec::new(),
             secrets: Vec::new(),
             networks: Vec::new(),
             clusters: Vec::new(),
@@ -160,6 +176,8 @@ impl World {
             things: BTreeMap::new(),
             thing_count: 0,
             repositories: repositories.collect(),
+            others,
+            allowed,
             queue: Queue::default(),
             roles_visible_at: 0,
             returning: Vec::new(),
@@ -198,6 +216,14 @@ impl World {
         state
             .faults
             .retain(|fault| !matches!(fault, Fault::CredentialsExpireAt { millis } if *millis <= now));
+    }
+
+    /// Signs in anew, before the credentials have expired: those in use from now on last.
+    pub fn sign_in(&self) {
+        let (mut state, _) = self.at();
+        state
+            .faults
+            .retain(|fault| !matches!(fault, Fault::CredentialsExpireAt { .. }));
     }
 
     /// The stacks that stand, by name.
@@ -259,17 +285,24 @@ impl World {
             .iter()
             .flat_map(|stack| &stack.left)
             .map(|kept| format!("{} {}", kept.kind, kept.physical));
-        kept.collect()
+        let of_sets = state
+            .stack_sets
+            .iter()
+            .flat_map(|set| &set.left)
+            .map(|(place, kind, id)| format!("{kind} {id} in {place}"));
+        kept.chain(of_sets).collect()
     }
 
-    /// How many resources stand: those of stacks, those left in place when their stacks went, and secrets
-    /// that are not deleted.
+    /// How many resources stand: those of stacks and of the instances of stack sets, those left in place when
+    /// their stacks went, and secrets that are not deleted.
     pub fn resources_standing(&self) -> usize {
         let left = self.left_in_place().len();
         let (state, _) = self.at();
         let in_stacks: usize = state.stacks.iter().map(|stack| stack.resources.len()).sum();
         let secrets = state.secrets.iter().filter(|secret| !secret.is_deleted()).count();
-        in_stacks + left + secrets
+        let instances = state.stack_sets.iter().flat_map(|set| &set.instances);
+        let in_instances: usize = instances.map(|instance| instance.resources.len()).sum();
+        in_stacks + in_instances + left + secrets
     }
 
     /// How many calls were made, refused ones included.
@@ -288,6 +321,11 @@ impl World {
         self.state
             .lock()
             .expect("nothing panics while it holds the world")
+    }
+
+    /// Whether there ever was a stack set.
+    pub(crate) fn has_stack_sets(&self) -> bool {
+        !self.state().stack_sets.is_empty()
     }
 
     /// The account's id.

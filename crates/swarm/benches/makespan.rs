@@ -25,6 +25,7 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     let mut worst: f64 = 0.0;
+    let mut sizes = Vec::new();
     for (name, platform) in &platforms {
         let folder = tempfile::tempdir().expect("a folder for files can be made");
         let one = makespan(
@@ -39,7 +40,16 @@ fn main() {
             forecast_ms,
             swept,
             clean,
+            resources,
+            planned_in,
         } = one;
+        sizes.push(format!(
+            "| {name} | {} | {} | {} | {resources} | {:.0} ms |",
+            platform.text.lines().count(),
+            platform.read().components.len(),
+            apply.steps,
+            planned_in.as_secs_f64() * 1000.0,
+        ));
         worst = worst.max(row(name, "apply", &apply, "", ""));
         row(
             name,
@@ -50,6 +60,9 @@ fn main() {
         );
         println!("| {name} | forecast | | {} | | | | | | |", time(forecast_ms));
     }
+    println!("\n| platform | lines | components | steps | resources in stacks | planned in |");
+    println!("|---|---|---|---|---|---|");
+    sizes.iter().for_each(|line| println!("{line}"));
     println!("\nworst ratio of an apply: {worst:.3} (goal: at most {GOAL})");
     if worst > GOAL {
         std::process::exit(1);

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use landfall_model::StepId;
+use landfall_model::definition::StepKind;
 use landfall_model::journal::Entry;
 use landfall_model::plan::{Action, Plan};
 use landfall_runner::{Event, Provider, Watcher};
@@ -28,6 +30,10 @@ pub struct Makespan {
     pub swept: usize,
     /// Whether nothing was left.
     pub clean: bool,
+    /// Resources that the stacks of a new account get.
+    pub resources: usize,
+    /// How long planning took, on this machine.
+    pub planned_in: Duration,
 }
 
 /// What one run took.
@@ -60,7 +66,6 @@ pub fn makespan(
 }
 
 async fn there_and_back(platform: &Platform, seed: u64, files: Arc<dyn Provider>) -> Makespan {
-    use landfall_model::definition::StepKind;
     let wanted = platform.read();
     let clock = Arc::new(VirtualClock::new());
     let world = World::new(
@@ -101,7 +106,11 @@ async fn there_and_back(platform: &Platform, seed: u64, files: Arc<dyn Provider>
         .lock(&taker, &|_| {})
         .await
         .expect("nobody else is there");
+    let began = Instant::now();
     let plan = session.plan().await.expect("a new account can be planned for");
+    let planned_in = began.elapsed();
+    let stacks = plan.steps.iter().filter(|step| step.kind == StepKind::Stack);
+    let resources = stacks.map(|step| step.changes.len()).sum();
     let limits = session.providers.limits(steering.at_once);
     let forecast_ms = landfall_engine::schedule::forecast(&plan, &limits).takes_ms;
     let applied = session
@@ -131,8 +140,15 @@ async fn there_and_back(platform: &Platform, seed: u64, files: Arc<dyn Provider>
             }),
         forecast_ms,
         swept: certificate.swept.len(),
-        clean: certificate.clean && world.everything_standing().is_empty(),
+        clean: certificate.clean && world.everything_standing().iter().all(|one| is_kept(one)),
+        resources,
+        planned_in,
     }
+}
+
+/// Whether something stands because a template says so: nobody meant it to go.
+fn is_kept(standing: &str) -> bool {
+    standing.contains("(kept by stack")
 }
 
 fn span(done: &Done) -> Span {

@@ -8,6 +8,9 @@ use landfall_local::Files;
 use landfall_runner::Provider;
 use landfall_swarm::{Platform, makespan, play_platform};
 
+/// So many sessions with troubles each blueprint is played in.
+const SEEDS: u64 = 6;
+
 /// Every platform file of every blueprint, by a name for each.
 fn platforms() -> Vec<(String, Platform)> {
     let mut all = Vec::new();
@@ -54,7 +57,7 @@ fn every_blueprint_stands_and_goes_and_is_quick_about_it() {
 fn every_blueprint_survives_what_goes_wrong() {
     let mut failed = Vec::new();
     for (name, platform) in platforms() {
-        for seed in 0..40 {
+        for seed in 0..SEEDS {
             let folder = tempfile::tempdir().unwrap();
             if let Err(one) = play_platform(&platform, seed, Some(files(folder.path()))) {
                 failed.push(format!("{name}: {one}"));

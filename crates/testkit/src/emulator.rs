@@ -42,6 +42,35 @@ impl Emulator {
         )
     }
 
+    /// Starts ministack with stand-ins for the types that it refuses in templates: the rows of
+    /// `tools/emulator/stand_ins.json`.
+    ///
+    /// Requests without credentials, as users of an API send them, are for things of `account`.
+    pub fn ministack_with_stand_ins(tools: &Path, account: &str) -> Emulator {
+        let program = tools.join("ministack/bin/python");
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/emulator");
+        start(
+            "ministack",
+            tools,
+            &program,
+            "/_ministack/health",
+            |command, port| {
+                command
+                    .arg(ours.join("stand_ins.py"))
+                    .env("MINISTACK_ACCOUNT_ID", account)
+                    .env("BIND_HOST", "127.0.0.1")
+                    .env("GATEWAY_PORT", port.to_string())
+                    // Functions for Node find what AWS Lambda brings along, and Cognito at the emulator.
+                    .env("NODE_PATH", tools.join("functions/node_modules"))
+                    .env(
+                        "NODE_OPTIONS",
+                        format!("--require {}", ours.join("at_the_emulator.cjs").display()),
+                    )
+                    .env("LANDFALL_EMULATOR", format!("http://127.0.0.1:{port}"));
+            },
+        )
+    }
+
     /// Starts moto.
     pub fn moto(tools: &Path) -> Emulator {
         let program = tools.join("moto/bin/moto_server");
@@ -72,6 +101,11 @@ impl Emulator {
             String::from_utf8_lossy(&output.stderr)
         );
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// A file that something running in the emulator has written.
+    pub fn file(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.folder.path().join(name)).ok()
     }
 
     /// The environment that points AWS tools at an address, with temporary credentials of an account.
@@ -112,6 +146,7 @@ fn start(
         let child = command
             .current_dir(folder.path())
             .env("TMPDIR", folder.path())
+            .env("STATE_DIR", folder.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

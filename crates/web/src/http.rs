@@ -12,6 +12,7 @@ use landfall_model::provider::{Failure, Outputs};
 use reqwest::header::LOCATION;
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 
+use crate::reach::Reach;
 use crate::{Held, Miss, Seen};
 
 /// How long one try may take, from connecting to the last byte read.
@@ -22,11 +23,11 @@ const AT_LEAST: Duration = Duration::from_secs(1);
 const BODY_BYTES: usize = 1 << 20;
 
 /// Asks once.
-pub(crate) async fn look(check: &HttpCheck, left: Duration) -> Result<Held, Miss> {
+pub(crate) async fn look(check: &HttpCheck, reach: &Reach, left: Duration) -> Result<Held, Miss> {
     let url = parse(&check.url)?;
     let time = left.clamp(AT_LEAST, ONE_TRY);
-    let response = client(&url, time)?
-        .get(url.clone())
+    let response = reach
+        .get(&url, time)?
         .send()
         .await
         .map_err(|error| unanswered(&url, time, error))?;

@@ -9,6 +9,7 @@ mod http;
 mod iam_role;
 mod identity;
 mod oidc;
+mod reach;
 mod wait;
 
 use std::sync::Arc;
@@ -20,10 +21,13 @@ use landfall_model::provider::{Applied, Cause, Change, Failure, Observed, Outcom
 use landfall_model::work::{Known, Step, Work};
 use landfall_runner::{ApplyError, Clock, Intent, ObserveError, Progress, Provider, Roles, WhoAmI};
 
+use crate::reach::Reach;
+
 /// Carries out `check` steps.
 pub struct Checks {
     who: Arc<dyn WhoAmI>,
     roles: Option<Arc<dyn Roles>>,
+    reach: Reach,
     clock: Arc<dyn Clock>,
 }
 
@@ -33,6 +37,7 @@ impl Checks {
         Checks {
             who,
             roles: None,
+            reach: Reach::default(),
             clock,
         }
     }
@@ -41,6 +46,14 @@ impl Checks {
     #[must_use]
     pub fn with_roles(mut self, roles: Arc<dyn Roles>) -> Checks {
         self.roles = Some(roles);
+        self
+    }
+
+    /// Asks what AWS answers in an account's name at `url`, as `AWS_ENDPOINT_URL` says for all of AWS. An address
+    /// that cannot be read is left to those who use it for more.
+    #[must_use]
+    pub fn with_endpoint(mut self, url: Option<&str>) -> Checks {
+        self.reach.endpoint = url.and_then(|url| url.parse().ok());
         self
     }
 
@@ -97,6 +110,7 @@ struct Check<'a> {
     assertion: Assertion<'a>,
     who: &'a dyn WhoAmI,
     roles: Option<&'a dyn Roles>,
+    reach: &'a Reach,
 }
 
 impl<'a> Check<'a> {
@@ -112,6 +126,7 @@ impl<'a> Check<'a> {
             assertion,
             who: checks.who.as_ref(),
             roles: checks.roles.as_deref(),
+            reach: &checks.reach,
         })
     }
 
@@ -120,8 +135,8 @@ impl<'a> Check<'a> {
         match self.assertion {
             Assertion::Identity(check) => identity::look(check, self.who).await,
             Assertion::Dns(check) => dns::look(check, left).await,
-            Assertion::Http(check) => http::look(check, left).await,
-            Assertion::Oidc(check) => oidc::look(check, left).await,
+            Assertion::Http(check) => http::look(check, self.reach, left).await,
+            Assertion::Oidc(check) => oidc::look(check, self.reach, left).await,
             Assertion::IamRole(check) => iam_role::look(check, self.roles).await,
         }
     }

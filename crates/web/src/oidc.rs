@@ -10,7 +10,8 @@ use landfall_model::provider::Outputs;
 use reqwest::Url;
 use serde_json::Value;
 
-use crate::http::{beginning, client, parse, show, unanswered};
+use crate::http::{beginning, parse, show, unanswered};
+use crate::reach::Reach;
 use crate::{Held, Miss, Seen};
 
 /// How long one request may take.
@@ -25,11 +26,11 @@ const NEEDED: [(&str, &str); 3] = [
 ];
 
 /// Asks once: for the document, then for the keys.
-pub(crate) async fn look(check: &OidcCheck, left: Duration) -> Result<Held, Miss> {
+pub(crate) async fn look(check: &OidcCheck, reach: &Reach, left: Duration) -> Result<Held, Miss> {
     let time = left.clamp(AT_LEAST, ONE_TRY);
     let issuer = check.issuer.trim_end_matches('/');
     let address = parse(&format!("{issuer}/.well-known/openid-configuration"))?;
-    let document = json(&address, time).await?;
+    let document = json(reach, &address, time).await?;
     let text = |key: &str| document.get(key).and_then(Value::as_str);
     let said = text("issuer").unwrap_or_default();
     if said.trim_end_matches('/') != issuer {
@@ -61,7 +62,7 @@ pub(crate) async fn look(check: &OidcCheck, left: Duration) -> Result<Held, Miss
     let userinfo = text("userinfo_endpoint").unwrap_or_default();
     outputs.insert("userinfoEndpoint".to_owned(), userinfo.into());
     let keys_at = parse(text("jwks_uri").unwrap_or_default())?;
-    let keys = json(&keys_at, time).await?;
+    let keys = json(reach, &keys_at, time).await?;
     let count = keys.get("keys").and_then(Value::as_array).map_or(0, Vec::len);
     if count == 0 {
         return Err(Seen {
@@ -69,7 +70,8 @@ pub(crate) async fn look(check: &OidcCheck, left: Duration) -> Result<Held, Miss
             resource: show(&keys_at),
             kind: "keys".to_owned(),
             state: "empty".to_owned(),
-            way_out: "without keys no token can be verified: check that the provider has a signing key".to_owned(),
+            way_out: "without keys no token can be verified: check that the provider has a signing key"
+                .to_owned(),
         }
         .into());
     }
@@ -79,9 +81,9 @@ pub(crate) async fn look(check: &OidcCheck, left: Duration) -> Result<Held, Miss
     })
 }
 
-async fn json(address: &Url, time: Duration) -> Result<Value, Miss> {
-    let response = client(address, time)?
-        .get(address.clone())
+async fn json(reach: &Reach, address: &Url, time: Duration) -> Result<Value, Miss> {
+    let response = reach
+        .get(address, time)?
         .send()
         .await
         .map_err(|error| unanswered(address, time, error))?;

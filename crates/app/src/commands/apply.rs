@@ -66,12 +66,26 @@ async fn held(
         return Ok(report(&done, "apply", json, paint));
     }
     let plan = match &arguments.plan {
-        Some(file) => saved(session, file).await?,
+        Some(file) => {
+            let mut plan = saved(session, file).await?;
+            // What was found when it was made may be mended by now, and something else be wrong.
+            plan.findings = session.preflight(&plan).await;
+            if !json {
+                print!("{}", show::findings(&plan.findings, paint));
+            }
+            if refused(&plan, json)? {
+                return Ok(1);
+            }
+            plan
+        }
         None => {
             let plan = session.plan().await?;
             if !json {
                 let forecast = forecast(session, &plan, arguments.parallel);
                 println!("{}", show::plan(&plan, &forecast, paint));
+            }
+            if refused(&plan, json)? {
+                return Ok(1);
             }
             let ask = plan.has_changes() && !arguments.yes;
             if ask && !confirmed("Apply this? Only `yes` is taken for a yes:", "yes")? {
@@ -87,6 +101,17 @@ async fn held(
     let steering = steering(json, arguments.parallel, paint);
     let done = session.run(lock, &plan, &steering).await?;
     Ok(report(&done, "apply", json, paint))
+}
+
+/// Whether something was found that would fail, and says that nothing was done for it.
+fn refused(plan: &Plan, json: bool) -> anyhow::Result<bool> {
+    let refused = plan.is_refused();
+    if refused && json {
+        super::print_json(&serde_json::json!({ "refused": true, "findings": plan.findings }))?;
+    } else if refused {
+        eprintln!("Nothing was done: see what was found before the first change.");
+    }
+    Ok(refused)
 }
 
 /// Refuses to empty a bucket while records are in one: it may be the same, and nobody asked for that.

@@ -3,6 +3,7 @@
 mod apply;
 mod destroy;
 mod offline;
+mod policy;
 mod up;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -32,6 +33,7 @@ pub(crate) async fn run(arguments: Arguments, paint: Paint) -> anyhow::Result<u8
         Command::Completions(arguments) => offline::completions(&arguments),
         Command::Render(arguments) => offline::render(&arguments),
         Command::Graph(arguments) => graph(&arguments).await,
+        Command::Policy(arguments) => policy::policy(&arguments),
         Command::Plan(arguments) => plan(&arguments, paint).await,
         Command::Apply(arguments) => apply::apply(&arguments, paint).await,
         Command::Verify(arguments) => verify(&arguments.common, paint).await,
@@ -156,7 +158,9 @@ async fn plan(arguments: &crate::cli::Plan, paint: Paint) -> anyhow::Result<u8> 
             );
         }
     }
-    Ok(if arguments.detailed_exitcode && plan.has_changes() {
+    Ok(if plan.is_refused() {
+        1
+    } else if arguments.detailed_exitcode && plan.has_changes() {
         3
     } else {
         0

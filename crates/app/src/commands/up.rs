@@ -47,6 +47,9 @@ pub(crate) async fn up(arguments: &crate::cli::Up, paint: Paint) -> anyhow::Resu
         "{}",
         show::plan(&plan, &forecast(&session, &plan, AT_ONCE), paint)
     );
+    if plan.is_refused() {
+        return Ok(1);
+    }
 
     let lock = take(&session).await?;
     let outcome = there_and_back(&session, &lock, &plan, &folder, paint).await;

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use landfall_model::definition::StepKind;
 use landfall_model::leftover::Found;
-use landfall_model::plan::{Action, Plan};
+use landfall_model::plan::{Action, Plan, PlannedStep};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -29,17 +29,17 @@ pub(crate) fn monthly(plan: &Plan, found: &[Found]) -> f64 {
     let in_stacks: f64 = removed
         .map(|step| match step.kind {
             StepKind::Secret => price("AWS::SecretsManager::Secret"),
-            StepKind::Stack => {
-                let template = plan
-                    .wanted
-                    .step(&step.id)
-                    .and_then(|wanted| wanted.template.as_ref());
+            StepKind::Stack => step.changes.iter().map(|change| price(&change.kind)).sum(),
+            StepKind::StackSet => {
+                let wanted = plan.wanted.step(&step.id);
+                let template = wanted.and_then(|wanted| wanted.template.as_ref());
                 let resources = template.map(|template| template.interface.resources.values());
-                resources
+                let once: f64 = resources
                     .into_iter()
                     .flatten()
                     .map(|resource| price(&resource.kind))
-                    .sum()
+                    .sum();
+                once * times(step)
             }
             _ => 0.0,
         })
@@ -50,6 +50,14 @@ pub(crate) fn monthly(plan: &Plan, found: &[Found]) -> f64 {
         .map(|one| price(&one.kind) + by_size(one))
         .sum();
     in_stacks + left
+}
+
+/// How often a template stands: a stack set has it in many accounts.
+fn times(step: &PlannedStep) -> f64 {
+    let owned = step.owned.as_ref();
+    let instances = owned.and_then(|owned| owned.address["instances"].as_u64());
+    let instances = instances.and_then(|instances| u32::try_from(instances).ok());
+    instances.map_or(1.0, f64::from)
 }
 
 fn price(kind: &str) -> f64 {

@@ -2,11 +2,13 @@
 
 mod certificate;
 pub(crate) mod cost;
+mod findings;
 mod plan;
 mod run;
 mod status;
 
 pub(crate) use certificate::certificate;
+pub(crate) use findings::findings;
 pub(crate) use plan::{destroy_rehearsal, plan};
 pub(crate) use run::{Screen, failures, outputs, summary};
 pub(crate) use status::{live, rebuilt, status, status_json};

@@ -9,12 +9,14 @@ use landfall_model::leftover::Found;
 use landfall_model::plan::{Action, Plan, PlannedStep};
 use landfall_model::provider::{Change, Effect};
 
-use super::{Paint, about, cost, count};
+use super::{Paint, about, cost, count, findings};
 
 /// Everything a plan would do, and why.
 pub(crate) fn plan(plan: &Plan, forecast: &Forecast, paint: Paint) -> String {
     let mut text = heading(plan, paint);
     let width = id_width(plan);
+    let kinds = plan.steps.iter().map(|step| step.kind.word().len());
+    let kind_width = kinds.max().unwrap_or_default().max(6);
     for step in &plan.steps {
         if step.action == Action::None {
             continue;
@@ -26,7 +28,7 @@ pub(crate) fn plan(plan: &Plan, forecast: &Forecast, paint: Paint) -> String {
             .unwrap_or_default();
         let _ = writeln!(
             text,
-            "  {} {}  {:<6}  {}",
+            "  {} {}  {:<kind_width$}  {}",
             sign(step.action, paint),
             paint.bold(&format!("{:<width$}", step.id)),
             step.kind.word(),
@@ -54,6 +56,7 @@ pub(crate) fn plan(plan: &Plan, forecast: &Forecast, paint: Paint) -> String {
     if plan.has_changes() {
         text.push_str(&time(forecast, paint));
     }
+    text.push_str(&findings(&plan.findings, paint));
     text
 }
 
@@ -331,17 +334,20 @@ fn at_stake(plan: &Plan, found: &[Found], paint: Paint) -> String {
             .wanted
             .step(&step.id)
             .and_then(|wanted| wanted.template.as_ref());
-        let resources = template
-            .into_iter()
-            .flat_map(|template| &template.interface.resources);
-        for (id, resource) in
-            resources.filter(|(_, resource)| !resource.kept && KEEPS_DATA.contains(&resource.kind.as_str()))
-        {
+        let is_kept = |id: &String| {
+            let resource = template.and_then(|template| template.interface.resources.get(id));
+            resource.is_some_and(|resource| resource.kept)
+        };
+        let lost = step.changes.iter().filter(|change| {
+            KEEPS_DATA.contains(&change.kind.as_str()) && !is_kept(&change.subject)
+        });
+        for change in lost {
             let _ = writeln!(
                 text,
-                "  {} {} {id} ({})",
+                "  {} {} {} ({})",
                 paint.red("DATA LOST:"),
-                resource.kind,
+                change.kind,
+                change.subject,
                 step.id
             );
         }
@@ -389,9 +395,14 @@ fn at_stake(plan: &Plan, found: &[Found], paint: Paint) -> String {
     }
     let monthly = cost::monthly(plan, found);
     if monthly > 0.0 {
+        let monthly = if monthly < 10.0 {
+            format!("{monthly:.2}")
+        } else {
+            format!("{monthly:.0}")
+        };
         let _ = writeln!(
             text,
-            "  Keeping it costs about ${monthly:.0} a month by list prices, without machines, traffic and usage."
+            "  Keeping it costs about ${monthly} a month by list prices, without machines, traffic and usage."
         );
     }
     if text.is_empty() {

@@ -95,6 +95,8 @@ pub(crate) fn status(
     );
     let rows = rows(wanted, seen);
     let width = rows.iter().map(|row| row.step.len()).max().unwrap_or(0);
+    let kinds = rows.iter().map(|row| row.kind.word().len());
+    let kind_width = kinds.max().unwrap_or_default().max(6);
     for row in &rows {
         let word = format!("{:<8}", row.word);
         let word = match row.word {
@@ -104,7 +106,7 @@ pub(crate) fn status(
         };
         let _ = writeln!(
             text,
-            "  {:<width$}  {:<6}  {word}  {}",
+            "  {:<width$}  {:<kind_width$}  {word}  {}",
             row.step,
             row.kind.word(),
             paint.dim(&row.detail)

@@ -88,9 +88,11 @@ fn rules(name: &'static str, rule: &str, given: &str) -> Case {
         name,
         &format!("    logs: {{ uses: bucket, with: {{ name: {given} }} }}\n"),
     );
-    case.files[1].1 = BUCKET
-        .replace(", pattern: \"^[a-z0-9-]{3,40}$\"", "")
-        .replacen("  steps:\n", &format!("  rules:\n    - {rule}\n  steps:\n"), 1);
+    case.files[1].1 = BUCKET.replace(", pattern: \"^[a-z0-9-]{3,40}$\"", "").replacen(
+        "  steps:\n",
+        &format!("  rules:\n    - {rule}\n  steps:\n"),
+        1,
+    );
     case
 }
 
@@ -395,6 +397,29 @@ fn cases() -> Vec<Case> {
         steps(
             "missing_skeleton",
             "    - name: one\n      files: { from: skeletn, to: out }\n",
+        ),
+        // Stack sets: where they go.
+        steps(
+            "stack_set_goes_nowhere",
+            "    - name: everywhere\n      stackSet: { template: bucket.cfn.yaml, parameters: { Name: acme, Days: 3 } }\n",
+        ),
+        steps(
+            "stack_set_of_no_account",
+            "    - name: everywhere\n      stackSet: { template: bucket.cfn.yaml, parameters: { Name: acme, Days: 3 }, accounts: [\"1234\"] }\n",
+        ),
+        steps(
+            "stack_set_of_a_computed_account",
+            "    - name: everywhere\n      stackSet: { template: bucket.cfn.yaml, parameters: { Name: acme, Days: 3 }, accounts: \"${['1' + '2']}\" }\n",
+        ),
+        steps(
+            "stack_set_both_ways",
+            "    - name: everywhere\n      stackSet:\n        template: bucket.cfn.yaml\n        parameters: { Name: acme, Days: 3 }\n        \
+             accounts: [\"222233334444\"]\n        organizationalUnits: [ou-ab12-cdef3456]\n",
+        ),
+        steps(
+            "stack_set_accounts_not_known_yet",
+            "    - name: first\n      stack: { template: bucket.cfn.yaml, parameters: { Name: acme, Days: 3 } }\n    - name: everywhere\n      \
+             stackSet: { template: bucket.cfn.yaml, parameters: { Name: acme, Days: 3 }, accounts: \"${steps.first.outputs.Arn.split(',')}\" }\n",
         ),
     ]
 }

@@ -118,4 +118,32 @@ fn parliament_accepts_every_policy() {
         );
         assert!(well, "{text}");
     }
+    for blueprint in blueprints() {
+        let folder = tempfile::tempdir().unwrap();
+        let (well, text) = output(
+            Command::new(env!("CARGO_BIN_EXE_landfall"))
+                .args(["render", "--to"])
+                .arg(folder.path().join("rendered"))
+                .arg("--platform")
+                .arg(&blueprint),
+        );
+        assert!(well, "{}: {text}", blueprint.display());
+        let (well, text) = output(
+            Command::new(tools.join("lint/bin/python"))
+                .arg(repository().join("tools/judge_policies.py"))
+                .arg(folder.path().join("rendered")),
+        );
+        assert!(well, "{}: {text}", blueprint.display());
+    }
+}
+
+/// The platform file of every blueprint.
+fn blueprints() -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(repository().join("blueprints")).unwrap();
+    let mut files: Vec<PathBuf> = folders
+        .map(|folder| folder.unwrap().path().join("platform.yaml"))
+        .collect();
+    files.sort();
+    assert!(files.len() >= 5, "{files:?}");
+    files
 }

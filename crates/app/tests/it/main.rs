@@ -2,9 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod bad_inputs;
+mod blueprints;
 mod common;
 mod crashes;
 mod emulators;
+mod emulators_blueprints;
 mod emulators_leftovers;
 mod judges;
+mod preflight;
 mod sessions;
+mod stack_sets;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ask::{Parameters, Query, Refused, Region, parameter};
+use crate::ask::{Parameters, Query, Refused, Region, parameter};
 use super::thing::{Holder, Thing, child, members, tags, text};
 
 pub(super) const BALANCER: &str = "AWS::ElasticLoadBalancingV2::LoadBalancer";
@@ -64,7 +64,7 @@ pub(super) async fn one(region: &Region<'_>, kind: &str, arn: &str) -> Result<Op
         ),
     };
     let page = match region.query(api, action, &vec![asked]).await {
-        Err(refused) if super::ask::is_gone(&refused.trouble) => return Ok(None),
+        Err(refused) if crate::ask::is_gone(&refused.trouble) => return Ok(None),
         page => page?,
     };
     let mut things = match kind {
@@ -91,12 +91,12 @@ async fn tag(region: &Region<'_>, api: Query, things: &mut [Thing]) -> Result<()
         // One that went since it was listed makes the whole question fail: then it is asked one by one.
         let pages = match region.query(api, "DescribeTags", &ids).await {
             Ok(page) => vec![page],
-            Err(refused) if super::ask::is_gone(&refused.trouble) => {
+            Err(refused) if crate::ask::is_gone(&refused.trouble) => {
                 let mut pages = Vec::new();
                 for thing in some.iter() {
                     let id = vec![parameter(format!("{asked}.member.1"), thing.id.as_str())];
                     match region.query(api, "DescribeTags", &id).await {
-                        Err(refused) if super::ask::is_gone(&refused.trouble) => {}
+                        Err(refused) if crate::ask::is_gone(&refused.trouble) => {}
                         page => pages.push(page?),
                     }
                 }

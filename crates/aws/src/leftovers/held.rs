@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use landfall_model::leftover::{LandmarkKind, Marks};
 use landfall_model::work::{TAG_COMPONENT, TAG_STEP};
 
-use super::ask::{Refused, Region};
+use crate::ask::{Refused, Region};
 use super::balancers::{BALANCER, CLASSIC};
 use super::mark;
 use super::network::{GROUP, INTERFACE};
 use super::stacks::Holdings;
-use super::tagged::{self, Confirm, SECRET, name_of};
+use super::tagged::{self, Confirm, SECRET, STACK_SET, name_of};
 use super::thing::{Holder, Thing};
 
 /// Says of each thing which stack has it and what holds it, from what was found beside it. Leaves out what
@@ -26,7 +26,7 @@ pub(super) fn resolve(
         let names = [thing.id.as_str(), thing.arn.as_str(), name_of(&thing.arn)];
         if let Some(stack) = holdings.stack_of(&thing.kind, &names) {
             thing.held_by_stack = Some(stack.clone());
-        } else if let Some(step) = secret_step(thing) {
+        } else if let Some(step) = own_step(thing) {
             thing.held_by_stack.get_or_insert(step);
         }
     }
@@ -82,11 +82,11 @@ pub(super) fn resolve(
     things
 }
 
-/// The step that keeps a secret, in the place of a stack: the step's own removal takes it away.
-fn secret_step(thing: &Thing) -> Option<String> {
+/// The step that keeps a secret or a stack set, in the place of a stack: the step's own removal takes it away.
+fn own_step(thing: &Thing) -> Option<String> {
     let component = thing.tags.get(TAG_COMPONENT)?;
     let step = thing.tags.get(TAG_STEP)?;
-    (thing.kind == SECRET).then(|| format!("landfall:{component}.{step}"))
+    [SECRET, STACK_SET].contains(&thing.kind.as_str()).then(|| format!("landfall:{component}.{step}"))
 }
 
 /// Who wears each security group: a load balancer rather than one of its interfaces, for people's sake.

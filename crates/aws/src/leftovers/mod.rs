@@ -4,7 +4,6 @@
 //! Nothing of a stack is deleted here, and nothing is deleted that does not carry its mark at that moment.
 //! Detaches nothing, lifts no protection and never waits: who calls asks again.
 
-mod ask;
 mod balancers;
 mod held;
 mod mark;
@@ -25,7 +24,7 @@ use landfall_model::provider::Owned;
 use landfall_runner::{ApplyError, ObserveError, Progress, Sweeper};
 
 use crate::account::Account;
-use crate::leftovers::ask::{Refused, Region};
+use crate::ask::{Refused, Region};
 use crate::leftovers::balancers::{BALANCER, CLASSIC, TARGETS};
 use crate::leftovers::mark::Mark;
 use crate::leftovers::network::{GROUP, INTERFACE, TYPES};

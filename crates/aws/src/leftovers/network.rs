@@ -2,7 +2,7 @@
 
 use roxmltree::Node;
 
-use super::ask::{Parameters, Query, Refused, Region, is_gone, parameter};
+use crate::ask::{Parameters, Query, Refused, Region, is_gone, parameter};
 use super::mark::{CLUSTER_KEYS, Mark, cluster_key};
 use super::thing::{Holder, Thing, child, members, tags, text};
 use landfall_model::work::TAG_PLATFORM;

@@ -3,7 +3,7 @@
 
 use roxmltree::Node;
 
-use super::ask::{Parameters, Query, Refused, Region, parameter};
+use crate::ask::{Parameters, Query, Refused, Region, parameter};
 use super::mark::Mark;
 use super::network::{self, GROUP, TYPES};
 use super::thing::{Own, Thing, members, text};
@@ -59,7 +59,7 @@ pub(super) async fn revoke(
         let (action, parameters) = revocation(mention);
         match region.query(Query::Ec2, action, &parameters).await {
             // Someone else was faster.
-            Err(refused) if super::ask::is_gone(&refused.trouble) => {}
+            Err(refused) if crate::ask::is_gone(&refused.trouble) => {}
             done => drop(done?),
         }
     }

@@ -6,7 +6,7 @@ use aws_sdk_cloudformation::types::{ResourceStatus, StackResourceSummary, StackS
 use landfall_model::work::TAG_PLATFORM;
 
 use crate::account::Account;
-use crate::leftovers::ask::Refused;
+use crate::ask::Refused;
 use crate::trouble::{Trouble, patiently};
 
 /// The platform's stacks in one region, and what they hold.

@@ -4,7 +4,7 @@ use landfall_model::leftover::{Found, Swept};
 use landfall_runner::{ApplyError, Progress};
 use serde_json::json;
 
-use super::ask::{LOGS, Parameters, Query, Refused, Region, is_gone, parameter};
+use crate::ask::{LOGS, Parameters, Query, Refused, Region, is_gone, parameter};
 use super::balancers::{self, BALANCER, CLASSIC, TARGETS};
 use super::held;
 use super::mark::Mark;

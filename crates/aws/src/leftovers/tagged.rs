@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use landfall_model::work::TAG_PLATFORM;
 use serde_json::{Value, json};
 
-use super::ask::{KEYS, LOGS, Refused, Region, SECRETS, TAGGING, is_gone};
+use crate::ask::{KEYS, LOGS, Refused, Region, SECRETS, TAGGING, is_gone};
 use super::mark::{CLUSTER_KEYS, Mark, cluster_key, is_named};
 use super::network::TYPES;
 use super::thing::Thing;
@@ -64,6 +64,7 @@ fn resources(page: &Value) -> Vec<(String, BTreeMap<String, String>)> {
 }
 
 pub(super) const SECRET: &str = "AWS::SecretsManager::Secret";
+pub(super) const STACK_SET: &str = "AWS::CloudFormation::StackSet";
 pub(super) const LOG_GROUP: &str = "AWS::Logs::LogGroup";
 
 /// The log group with this name, or all below it when it ends with a slash; tags included.
@@ -126,6 +127,8 @@ pub(super) enum Confirm {
     Described,
     /// The platform's stacks are all listed anyway.
     Stack,
+    /// One call tells whether a stack set stands: it goes on being listed, as `DELETED`.
+    StackSet(String),
     /// A log group is described by its name.
     LogGroup(String),
     /// One call tells whether it stands.
@@ -152,6 +155,7 @@ pub(super) fn confirm(arn: &str) -> Confirm {
         },
         ("elasticloadbalancing", "loadbalancer" | "targetgroup") => Confirm::Described,
         ("cloudformation", "stack") => Confirm::Stack,
+        ("cloudformation", "stackset") => Confirm::StackSet(rest.to_owned()),
         ("logs", "log-group") => Confirm::LogGroup(rest.trim_end_matches(":*").to_owned()),
         ("secretsmanager", "secret") => Confirm::Secret,
         ("kms", "key") => Confirm::Key,
@@ -183,6 +187,14 @@ pub(super) async fn stands(region: &Region<'_>, arn: &str, how: &Confirm) -> Res
         Confirm::NodeGroup(path) => {
             let found = region.cluster_thing(path, "DescribeNodegroup").await?;
             return Ok(found.is_some_and(|found| found["nodegroup"]["status"] != "DELETING"));
+        }
+        Confirm::StackSet(id) => {
+            let client = region.account.cloudformation(region.name);
+            let found = crate::stack_set::is_there(&client, id).await;
+            return found.map_err(|trouble| Refused {
+                action: "cloudformation:DescribeStackSet".to_owned(),
+                trouble,
+            });
         }
         _ => return Ok(true),
     };
@@ -238,6 +250,7 @@ pub(super) fn kind_of(arn: &str) -> String {
         ("aps", "workspace") => "AWS::APS::Workspace",
         ("autoscaling", "autoScalingGroup") => "AWS::AutoScaling::AutoScalingGroup",
         ("cloudformation", "stack") => "AWS::CloudFormation::Stack",
+        ("cloudformation", "stackset") => STACK_SET,
         ("cloudfront", "distribution") => "AWS::CloudFront::Distribution",
         ("cloudwatch", "alarm") => "AWS::CloudWatch::Alarm",
         ("codebuild", "project") => "AWS::CodeBuild::Project",
@@ -300,6 +313,7 @@ mod tests {
             "arn:aws:apigateway:eu-west-1::/apis/abc",
             "arn:aws:ec2:eu-west-1:111122223333:capacity-reservation/cr-1",
             "arn:aws:glue:eu-west-1:111122223333:job/nightly",
+            "arn:aws:cloudformation:eu-west-1:111122223333:stackset/acme-accounts-all:1b2c",
         ];
         let told: Vec<String> = arns
             .iter()

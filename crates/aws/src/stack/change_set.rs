@@ -8,46 +8,15 @@ use aws_sdk_cloudformation::types::{
     Capability, ChangeAction, ChangeSetStatus, ChangeSetType, ExecutionStatus, Parameter, Replacement,
     RequiresRecreation, ResourceChange, Stack, TemplateStage,
 };
-use landfall_cloudformation::INLINE_LIMIT;
 use landfall_model::id::Digest;
 use landfall_model::provider::{Change, Effect, Failure, PropertyChange};
-use landfall_model::work::{Known, StackWork, Step};
+use landfall_model::work::{StackWork, Step};
 use landfall_runner::{ApplyError, Intent, Progress};
 
 use super::{Stacks, describe, given, tags, wait};
 use crate::account::Account;
+use crate::bucket::{Body, body};
 use crate::trouble::{Pace, Trouble, patiently};
-
-/// A template handed over inline, or by its address in a bucket.
-enum Body {
-    Inline(String),
-    Address(String),
-}
-
-/// Small templates go inline; larger ones through the platform's artifact bucket.
-async fn body(account: &Account, work: &StackWork, progress: Option<&Progress>) -> Result<Body, Trouble> {
-    if work.template.len() <= INLINE_LIMIT {
-        return Ok(Body::Inline(work.template.clone()));
-    }
-    let Some(Known::Value(bucket)) = &work.artifact_bucket else {
-        return Err(Trouble::Other {
-            code: "TemplateTooLarge".to_owned(),
-            message: format!(
-                "the template has {} bytes, more than the {INLINE_LIMIT} that fit inline; give the platform an `artifactBucket` \
-                 (the component `artifact-bucket` makes one)",
-                work.template.len()
-            ),
-        });
-    };
-    let silent = Progress::new(
-        landfall_model::StepId::new("artifact", "template"),
-        std::sync::Arc::new(|_: &_| {}),
-    );
-    let progress = progress.unwrap_or(&silent);
-    let url =
-        crate::bucket::put_template(account, account.region(), bucket, &work.template, progress).await?;
-    Ok(Body::Address(url))
-}
 
 async fn create(
     client: &Client,
@@ -260,7 +229,7 @@ pub(super) async fn preview(
     // Named after its content, so that looking twice at once does not collide with itself.
     let content = format!("{}{:?}{:?}", work.template, work.parameters, step.tags());
     let name = format!("landfall-preview-{}", Digest::of(content).short());
-    let body = body(account, work, None).await?;
+    let body = body(account, &work.template, work.artifact_bucket.as_ref(), None).await?;
     match create(client, step, work, &body, ChangeSetType::Update, &name, None).await {
         Err(trouble) if !trouble.is_code("AlreadyExists") => return Err(trouble),
         _ => {}
@@ -396,7 +365,14 @@ pub(super) async fn carry_out(
     } else {
         ChangeSetType::Create
     };
-    let body = body(account, work, Some(progress)).await.map_err(failing)?;
+    let body = body(
+        account,
+        &work.template,
+        work.artifact_bucket.as_ref(),
+        Some(progress),
+    )
+    .await
+    .map_err(failing)?;
     let make = || {
         create(
             client,

@@ -514,8 +514,11 @@ impl Provider for Stacks {
             .map_err(|trouble| trouble.observing("could not list the account's stacks"))?;
             for stack in page.stacks() {
                 let tags = tags(stack);
+                // The stacks of a stack set carry its tags, and are its business.
+                let of_a_set = stack.stack_name().is_some_and(|name| name.starts_with("StackSet-"));
                 if let (true, Some(component), Some(step)) = (
                     tags.get(TAG_PLATFORM) == Some(&platform)
+                        && !of_a_set
                         && !matches!(meaning(status(stack)), Meaning::Gone),
                     tags.get(TAG_COMPONENT),
                     tags.get(TAG_STEP),

@@ -312,6 +312,8 @@ impl Inference<'_, '_> {
 
     fn call(&mut self, call: &cel::common::ast::CallExpr, id: u64) -> Option<Type> {
         let target = match &call.target {
+            // `lists.range(3)`: the word before the point only says whose function it is.
+            Some(target) if matches!(&target.expr, Expr::Ident(name) if name == "lists") => Some(Type::Any),
             Some(target) => Some(self.infer(target)?),
             None => None,
         };

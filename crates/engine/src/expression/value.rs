@@ -176,7 +176,8 @@ fn evaluate(compiler: &Compiler, source: &str, scope: &dyn Scope) -> Result<Valu
                 .context()
                 .resolve(program.expression())
                 .map_err(|error| failed(error.to_string()))?;
-            value.json().map_err(|error| failed(error.to_string()))
+            let value = value.json().map_err(|error| failed(error.to_string()))?;
+            Ok(in_order(value))
         }
     }
 }
@@ -219,6 +220,8 @@ impl Needed<'_> {
                 self.bound.truncate(depth);
                 inner
             }
+            Expr::Call(call) if call.func_name == operators::LOGICAL_AND => self.either(&call.args, false),
+            Expr::Call(call) if call.func_name == operators::LOGICAL_OR => self.either(&call.args, true),
             Expr::Call(call) if call.func_name == operators::CONDITIONAL && call.args.len() == 3 => {
                 let waiting = std::mem::take(&mut self.waiting);
                 self.collect(&call.args[0])?;
@@ -245,6 +248,27 @@ impl Needed<'_> {
                 .try_for_each(|part| self.collect(part)),
             _ => Ok(()),
         }
+    }
+
+    /// The operands of `&&` and `||`: one of them alone may decide, whatever the other turns out to be
+    /// (source: the CEL specification, logical operators).
+    fn either(&mut self, operands: &[IdedExpr], decisive: bool) -> Result<(), EvaluateError> {
+        let before = std::mem::take(&mut self.waiting);
+        let mut waiting = BTreeSet::new();
+        let mut decided = false;
+        for operand in operands {
+            self.collect(operand)?;
+            let of_operand = std::mem::take(&mut self.waiting);
+            decided |= of_operand.is_empty()
+                && self.bound.is_empty()
+                && self.context().resolve(operand).ok() == Some(cel::Value::Bool(decisive));
+            waiting.extend(of_operand);
+        }
+        self.waiting = before;
+        if !decided {
+            self.waiting.extend(waiting);
+        }
+        Ok(())
     }
 
     fn path(&mut self, path: &[&str]) -> Result<(), EvaluateError> {
@@ -285,6 +309,20 @@ fn place(map: &mut Map<String, Value>, path: &[String], value: Value) {
                 place(inner, rest, value);
             }
         }
+    }
+}
+
+/// CEL's mappings have no order, and a value that is written into a file must be the same in every run.
+fn in_order(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<(String, Value)> = map.into_iter().collect();
+            entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+            let entries = entries.into_iter().map(|(key, value)| (key, in_order(value)));
+            Value::Object(entries.collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(in_order).collect()),
+        other => other,
     }
 }
 
@@ -358,6 +396,15 @@ mod tests {
     }
 
     #[test]
+    fn a_mapping_is_the_same_in_every_run() {
+        let text = "${inputs.zones.map(z, {'name': z, 'at': {'two': 2, 'one': 1}})}";
+        assert_eq!(
+            evaluated(text),
+            r#"[{"at":{"one":1,"two":2},"name":"a"},{"at":{"one":1,"two":2},"name":"b"}]"#
+        );
+    }
+
+    #[test]
     fn a_doubled_dollar_is_a_literal() {
         assert_eq!(
             evaluated("$${{ github.ref }} ${inputs.name}"),
@@ -388,6 +435,19 @@ mod tests {
     }
 
     #[test]
+    fn one_side_of_a_condition_can_decide_alone() {
+        for (expression, value) in [
+            ("${steps.vpc != '' && inputs.count > 2}", "false"),
+            ("${inputs.count > 2 && steps.vpc != ''}", "false"),
+            ("${steps.vpc != '' || inputs.count == 2}", "true"),
+            ("${steps.vpc != '' && inputs.count > 2 ? steps.vpc : 'none'}", "\"none\""),
+            ("${steps.vpc != '' && inputs.count == 2}", "after {StepId(network.vpc)}"),
+        ] {
+            assert_eq!(evaluated(expression), value, "{expression}");
+        }
+    }
+
+    #[test]
     fn networks_are_divided_as_terraform_divides_them() {
         for (expression, value) in [
             ("${cidrSubnet('10.52.16.0/20', 2, 0)}", "\"10.52.16.0/22\""),
@@ -401,6 +461,10 @@ mod tests {
             ("${cidrOverlaps('10.0.2.0/24', '10.0.0.0/16')}", "true"),
             ("${cidrOverlaps('10.0.2.0/24', '10.0.3.0/24')}", "false"),
             ("${cidrPrefix('10.0.2.0/24')}", "24"),
+            (
+                "${lists.range(2).map(n, cidrSubnet('10.0.0.0/16', 8, n)).join(',')}",
+                "\"10.0.0.0/24,10.0.1.0/24\"",
+            ),
         ] {
             assert_eq!(evaluated(expression), value, "{expression}");
         }

@@ -4,6 +4,7 @@
 //! what a failure left, frees what is stuck, and names every operation after its intent, so that one that
 //! goes on after a crash is found again and not begun a second time.
 
+mod allow;
 mod operate;
 mod record;
 mod spec;
@@ -30,6 +31,7 @@ use record::{Begun, Verb};
 use spec::Spec;
 pub(crate) use timeline::Event;
 
+use crate::authorization::Context;
 use crate::trouble::Trouble;
 use crate::world::{State, World};
 
@@ -152,10 +154,14 @@ enum Existent {
 }
 
 impl State {
+    fn identity_provider(&self, url: &str) -> String {
+        format!("arn:aws:iam::{}:oidc-provider/{}", self.account, spec::host(url))
+    }
+
     fn existing(&self, existing: &Existing) -> Existent {
         let provider = &existing.oidc_provider;
         let host = spec::host(&provider.url);
-        let arn = format!("arn:aws:iam::{}:oidc-provider/{host}", self.account);
+        let arn = self.identity_provider(&provider.url);
         let found = self
             .identity_providers
             .iter()
@@ -209,6 +215,7 @@ impl SimStacks {
     ) -> Result<Option<Shown>, Trouble> {
         self.world
             .call(progress, |state, now| {
+                state.allow_stack("DescribeStacks", region, name)?;
                 let stack = state.stack(region, name);
                 Ok(stack.map(|stack| Shown::of(stack, token, now)))
             })
@@ -270,7 +277,11 @@ impl SimStacks {
         let url = &existing.oidc_provider.url;
         let found = self
             .world
-            .call(progress, |state, _| Ok(state.existing(existing)))
+            .call(progress, |state, _| {
+                let arn = state.identity_provider(url);
+                state.allow("iam:GetOpenIDConnectProvider", &arn, &Context::default())?;
+                Ok(state.existing(existing))
+            })
             .await?;
         Ok(match found {
             Existent::Nothing => None,
@@ -328,7 +339,17 @@ impl Provider for SimStacks {
         let doing = format!("could not ask what would change in the stack `{}`", work.name);
         let goal = Spec::of(step, work).map_err(|why| Trouble::Refused(why).observing(&doing))?;
         let stack = self
-            .describe(&work.region, &work.name, "", None)
+            .world
+            .call(None, |state, now| {
+                let (region, name) = (&work.region, &work.name);
+                state.allow_stack("DescribeStacks", region, name)?;
+                let Some(stack) = state.stack(region, name) else {
+                    return Ok(None);
+                };
+                let shown = Shown::of(stack, "", now);
+                state.allow_preview(region, name)?;
+                Ok(Some(shown))
+            })
             .await
             .map_err(|trouble| trouble.observing(&doing))?;
         let Some(stack) = stack else {
@@ -358,6 +379,7 @@ impl Provider for SimStacks {
         let region = self.world.region();
         self.world
             .call(None, |state, now| {
+                state.allow_any("cloudformation:DescribeStacks")?;
                 let stands = state
                     .stacks
                     .iter()
@@ -430,7 +452,7 @@ impl Provider for SimStacks {
             .ok_or_else(gone)?;
         let mut tries = 1;
         while begun == Begun::Yes {
-            let all = work.interface.resources.len();
+            let all = goal.interface.resources.len();
             let ended = self.settled(&stack, all, progress).await?;
             let Some(failure) = ended.failure else { break };
             if ended.status != "ROLLBACK_COMPLETE" || !is_too_early(&failure) || tries == TRIES {
@@ -507,6 +529,10 @@ impl Provider for SimStacks {
             let buckets = owned.address["empty"].as_array().into_iter().flatten();
             for bucket in buckets.filter_map(Value::as_str) {
                 progress.say(format!("emptying the bucket {bucket}"));
+                self.world
+                    .call(Some(progress), |state, _| state.allow_emptying(id, bucket))
+                    .await
+                    .map_err(|trouble| trouble.failing(&format!("emptying the bucket `{bucket}`")))?;
             }
             self.delete_and_wait(&stack, &intent.token, progress).await?;
         }

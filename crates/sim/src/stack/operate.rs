@@ -12,6 +12,7 @@ use super::record::Begun;
 use super::spec::Spec;
 use super::timeline::Event;
 use super::{FINISH_THE_TEARDOWN, Meaning, Shown, SimStacks, meaning};
+use crate::authorization::Context;
 
 /// How often a busy stack is looked at: often at first, because short operations are common. The longest
 /// wait is shorter than for a real account, which must not be asked too often.
@@ -82,6 +83,7 @@ impl SimStacks {
     async fn free(&self, stack: &Shown, progress: &Progress) -> Result<(), ApplyError> {
         self.world
             .call(Some(progress), |state, now| {
+                state.allow_stack("ContinueUpdateRollback", &stack.region, &stack.name)?;
                 state.continue_rollback(&stack.id, now)
             })
             .await
@@ -108,6 +110,12 @@ impl SimStacks {
             let (status, new, now) = self
                 .world
                 .call(Some(progress), |state, now| {
+                    for action in [
+                        "cloudformation:DescribeStacks",
+                        "cloudformation:DescribeStackEvents",
+                    ] {
+                        state.allow(action, &stack.id, &Context::default())?;
+                    }
                     let stack = state
                         .stack_by_id(&stack.id)
                         .expect("the world forgets no stack it has shown");
@@ -177,6 +185,7 @@ impl SimStacks {
             tries += 1;
             self.world
                 .call(Some(progress), |state, now| {
+                    state.allow("cloudformation:DeleteStack", &stack.id, &Context::default())?;
                     state.delete_stack(&stack.id, token, now)
                 })
                 .await
@@ -199,6 +208,8 @@ impl SimStacks {
         let changed = self
             .world
             .call(Some(progress), |state, _| {
+                let action = "cloudformation:UpdateTerminationProtection";
+                state.allow(action, &stack.id, &Context::default())?;
                 if let Some(stack) = state.stack_by_id(&stack.id) {
                     stack.protected = protect;
                 }
@@ -230,9 +241,12 @@ impl SimStacks {
             None => format!("creating the stack `{name}`"),
         };
         self.world
-            .call(Some(progress), |state, now| match before {
-                Some(stack) => state.update_stack(&stack.id, goal, token, now),
-                None => state.create_stack(region, name, goal, token, now),
+            .call(Some(progress), |state, now| {
+                state.allow_change_set(work)?;
+                match before {
+                    Some(stack) => state.update_stack(&stack.id, goal, token, now),
+                    None => state.create_stack(region, name, goal, token, now),
+                }
             })
             .await
             .map_err(|trouble| trouble.failing(&doing))

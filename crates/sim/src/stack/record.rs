@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use landfall_policy::Verb as Handler;
+
 use super::spec::Spec;
 use super::timeline::{Event, Failing, Mishaps, Part, Timeline};
 use crate::durations;
@@ -161,6 +163,18 @@ impl StackRecord {
         operations.find_map(|operation| operation.goal.as_ref())
     }
 
+    /// The newest of what it was to be in which there is such a resource.
+    pub(super) fn spec_with(&self, id: &str) -> Option<&Arc<Spec>> {
+        let goals = self
+            .operations
+            .iter()
+            .rev()
+            .filter_map(|operation| operation.goal.as_ref());
+        goals
+            .into_iter()
+            .find(|goal| goal.interface.resources.contains_key(id))
+    }
+
     /// Its tags, which it has from the beginning.
     pub(crate) fn tags(&self, now: u64) -> &BTreeMap<String, String> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
@@ -231,7 +245,8 @@ impl StackRecord {
                 after: resource.after.clone(),
                 making_ms: durations::resource_ms(&resource.kind, false, random),
                 removing_ms: durations::resource_ms(&resource.kind, true, random),
-                kept: resource.kept,
+                kept: resource.kept && !resource.snapshot,
+                snapshot: resource.snapshot,
                 new,
                 named,
                 held_ms: 0,
@@ -247,7 +262,10 @@ impl StackRecord {
         match (&event.resource, event.status) {
             (None, status) => self.status = status,
             (Some(id), "DELETE_COMPLETE") => {
-                self.resources.remove(id);
+                let gone = self.resources.remove(id);
+                if gone.is_some_and(|gone| gone.status != "CREATE_FAILED") && self.leaves_snapshot(id) {
+                    self.left.push(snapshot_of(&event));
+                }
             }
             (Some(id), "DELETE_SKIPPED") => {
                 self.resources.remove(id);
@@ -265,12 +283,31 @@ impl StackRecord {
         event
     }
 
+    /// Whether the last operation takes a snapshot of this resource before it removes it.
+    fn leaves_snapshot(&self, id: &str) -> bool {
+        let parts = self.operations.last().map(|operation| &operation.recipe.parts);
+        parts
+            .into_iter()
+            .flatten()
+            .any(|part| part.id == id && part.snapshot && !part.new)
+    }
+
     /// Works the events of the last operation out anew, after something was found out.
     fn rework(&mut self, change: impl FnOnce(&mut Recipe)) {
         let (name, id) = (self.name.clone(), self.id.clone());
         let operation = self.operations.last_mut().expect("an operation is going on");
         change(&mut operation.recipe);
         operation.work_out(&name, &id);
+    }
+}
+
+/// The snapshot that stays of a resource whose removal this event reports.
+fn snapshot_of(event: &Event) -> Event {
+    let (_, digits) = event.physical.split_once('-').unwrap_or(("", &event.physical));
+    Event {
+        kind: "AWS::EC2::Snapshot".to_owned(),
+        physical: format!("snap-{digits}"),
+        ..event.clone()
     }
 }
 
@@ -328,6 +365,9 @@ impl State {
 
     /// Why a resource cannot be made at this moment.
     fn refused(&self, at: usize, part: &Part, now: u64) -> Option<String> {
+        if let Some(reason) = self.forbidden(at, &part.id, &[Handler::Create, Handler::Read]) {
+            return Some(reason);
+        }
         let runs_as_role = matches!(
             part.kind.as_str(),
             "AWS::EKS::Cluster" | "AWS::EKS::Nodegroup" | "AWS::Lambda::Function"
@@ -373,6 +413,18 @@ impl State {
                 });
                 true
             }
+            "UPDATE_IN_PROGRESS" if recipe.mishaps.failing.as_ref().is_none_or(|one| one.id != id) => {
+                let Some(reason) = self.forbidden(at, &id, &[Handler::Update, Handler::Read]) else {
+                    return false;
+                };
+                self.stacks[at].rework(|recipe| {
+                    if let Some(part) = recipe.part(&id) {
+                        part.making_ms = REFUSED_MS;
+                    }
+                    recipe.mishaps.failing = Some(Failing { id, reason });
+                });
+                true
+            }
             "DELETE_IN_PROGRESS" | "DELETE_COMPLETE" if matches!(verb, Verb::Create | Verb::Delete) => {
                 if recipe.mishaps.removals.iter().any(|one| one.id == id) {
                     return false;
@@ -380,7 +432,15 @@ impl State {
                 let starts = event.status == "DELETE_IN_PROGRESS";
                 let held = part.held_ms;
                 let event = event.clone();
-                let Some((reason, at_once)) = self.in_use(&self.stacks[at].region, &event) else {
+                // What was never made has nothing to be removed.
+                let made = recipe.mishaps.failing.as_ref().is_none_or(|one| one.id != id);
+                let forbidden = self
+                    .forbidden(at, &id, &[Handler::Delete])
+                    .filter(|_| starts && made);
+                let forbidden = forbidden.map(|reason| (reason, true));
+                let Some((reason, at_once)) =
+                    forbidden.or_else(|| self.in_use(&self.stacks[at].region, &event))
+                else {
                     return false;
                 };
                 if starts && !at_once {

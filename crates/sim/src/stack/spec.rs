@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use landfall_cloudformation::resolve::{Place, Resolved, Template, partition, refers_to};
 use landfall_model::SourceFile;
 use landfall_model::provider::{Change, Effect, Outputs, PropertyChange};
 use landfall_model::template::TemplateInterface;
@@ -18,17 +19,18 @@ use crate::random::Random;
 pub(super) const STACK: &str = "AWS::CloudFormation::Stack";
 
 /// What a stack is to be.
-///
-/// A resource with a condition is taken to exist: conditions are for CloudFormation to judge.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Spec {
     pub(crate) tags: BTreeMap<String, String>,
+    /// What the template promises, without resources and outputs whose conditions do not hold.
     pub(super) interface: TemplateInterface,
+    /// The template with its parameters filled in.
+    pub(super) resolved: Arc<Resolved>,
     /// Given ones and defaults.
     parameters: BTreeMap<String, String>,
     written: Arc<Written>,
     /// The host of the identity provider the step is about, when it is about one.
-    issuer: Option<String>,
+    pub(super) issuer: Option<String>,
 }
 
 /// A template as it is written; empty when it cannot be read. That is not refused here: it is for others.
@@ -38,6 +40,8 @@ struct Written {
     resources: BTreeMap<String, Value>,
     /// The values of outputs.
     outputs: BTreeMap<String, Value>,
+    /// The same, to be filled in.
+    template: Template,
 }
 
 /// What has to be done to resources to come from one state to another, by logical id.
@@ -83,11 +87,34 @@ impl Spec {
             let url = existing.oidc_provider.url.as_str();
             host(url).to_owned()
         });
+        let written = Written::of(&work.template);
+        let known = parameters
+            .iter()
+            .map(|(name, value)| (name.clone(), Known::Value(value.clone())))
+            .collect();
+        let place = Place {
+            partition: partition(&work.region),
+            region: &work.region,
+            account: &step.facts.account,
+            stack: &work.name,
+        };
+        let resolved = written.template.resolve(&known, &place);
+        let mut interface = work.interface.clone();
+        let stays = |exists: Option<bool>| exists != Some(false);
+        interface.resources.retain(|id, _| {
+            let resource = resolved.resources.get(id);
+            resource.is_none_or(|resource| stays(resource.exists))
+        });
+        interface.outputs.retain(|name| {
+            let output = resolved.outputs.get(name);
+            output.is_none_or(|output| stays(output.exists))
+        });
         Ok(Spec {
             tags: step.tags(),
-            interface: work.interface.clone(),
+            interface,
+            resolved: Arc::new(resolved),
             parameters,
-            written: Written::of(&work.template),
+            written,
             issuer,
         })
     }
@@ -107,7 +134,9 @@ impl Spec {
                 None => resource != old,
             };
             let takes = |name: &String| body.is_some_and(|body| mentions(body, name));
-            if differs || parameters.iter().any(takes) {
+            // What a parameter decides is not always mentioned where it is decided: conditions are elsewhere.
+            let comes_to_another = self.comes_to(id) != before.comes_to(id);
+            if differs || comes_to_another || parameters.iter().any(takes) {
                 differences.changed.insert(id.clone());
             }
         }
@@ -158,6 +187,14 @@ impl Spec {
                     .map(|id| one(Effect::Remove, before, id, Vec::new())),
             )
             .collect()
+    }
+
+    /// The properties of a resource, filled in.
+    fn comes_to(&self, id: &str) -> Option<&Value> {
+        self.resolved
+            .resources
+            .get(id)
+            .map(|resource| &resource.properties)
     }
 
     fn changed_parameters(&self, before: &Spec) -> BTreeSet<String> {
@@ -231,7 +268,13 @@ impl Spec {
         names
             .into_iter()
             .filter(|name| {
+                let filled_in = |spec: &Spec| {
+                    spec.comes_to(id)
+                        .and_then(|properties| properties.get(name))
+                        .cloned()
+                };
                 old.get(*name) != new.get(*name)
+                    || filled_in(before) != filled_in(self)
                     || new
                         .get(*name)
                         .is_some_and(|value| parameters.iter().any(|parameter| mentions(value, parameter)))
@@ -261,13 +304,12 @@ impl Spec {
             .outputs
             .iter()
             .map(|name| {
-                let value = match name.strip_suffix("Arn") {
-                    Some(what) => self.arn(what, account, region, stack, stack_id),
-                    None => self
-                        .referred(name, stack, stack_id)
-                        .or_else(|| self.given_name(name))
-                        .unwrap_or_else(|| format!("{stack}-{name}")),
-                };
+                let what = name.strip_suffix("Arn");
+                let value = self
+                    .referred(name, account, region, stack, stack_id)
+                    .or_else(|| Some(self.arn(what?, account, region, stack, stack_id)))
+                    .or_else(|| self.given_name(name))
+                    .unwrap_or_else(|| format!("{stack}-{name}"));
                 (name.clone(), value.into())
             })
             .collect()
@@ -319,11 +361,17 @@ impl Spec {
         }
         let noun = kind.rsplit("::").next().unwrap_or_default();
         let given = self
-            .given_name(&format!("{noun}Name"))
-            .or_else(|| self.property(id, &format!("{noun}Name")))
-            .or_else(|| self.property(id, "Name"));
+            .property(id, &format!("{noun}Name"))
+            .or_else(|| self.property(id, "Name"))
+            .or_else(|| self.given_name(&format!("{noun}Name")));
         match given {
             Some(name) => (name, true),
+            // Names of buckets have no capitals, those that CloudFormation makes up neither.
+            None if kind == "AWS::SecretsManager::Secret" => {
+                let random = Random::of(0, &[stack_id, id]).suffix(12);
+                (format!("{id}-{random}"), false)
+            }
+            None if kind == "AWS::S3::Bucket" => (format!("{stack}-{id}").to_lowercase(), false),
             None => (format!("{stack}-{id}"), false),
         }
     }
@@ -337,25 +385,16 @@ impl Spec {
     /// A property of a resource, by its path with dots, as text: when it is plain, a parameter's, or made of
     /// such.
     pub(crate) fn property(&self, id: &str, name: &str) -> Option<String> {
-        let mut value = &self.written.resources.get(id)?["Properties"];
+        let mut value = &self.resolved.resources.get(id)?.properties;
         for part in name.split('.') {
             value = &value[part];
         }
         let text = match value {
-            Value::Object(map) if map.len() == 1 => match map.iter().next()? {
-                (key, Value::String(target)) if key == "Ref" => self.parameters.get(target)?.clone(),
-                (key, Value::String(text)) if key == "Fn::Sub" => {
-                    self.parameters.iter().fold(text.clone(), |text, (name, value)| {
-                        text.replace(&format!("${{{name}}}"), value)
-                    })
-                }
-                _ => return None,
-            },
             Value::String(text) => text.clone(),
             Value::Number(_) | Value::Bool(_) => value.to_string(),
             _ => return None,
         };
-        (!text.is_empty() && !text.contains("${")).then_some(text)
+        (!text.is_empty()).then_some(text)
     }
 
     /// Its parameters' values.
@@ -363,22 +402,26 @@ impl Spec {
         self.parameters.values()
     }
 
-    /// What an output refers to, when the template says so plainly: a resource or a parameter.
-    fn referred(&self, output: &str, stack: &str, stack_id: &str) -> Option<String> {
+    /// What an output refers to, when the template says so plainly: a parameter, a resource or its ARN.
+    fn referred(
+        &self,
+        output: &str,
+        account: &str,
+        region: &str,
+        stack: &str,
+        stack_id: &str,
+    ) -> Option<String> {
         let value = self.written.outputs.get(output)?;
         let map = value.as_object().filter(|map| map.len() == 1)?;
-        let (key, target) = map.iter().next()?;
-        let id = match (key.as_str(), target) {
-            ("Ref", Value::String(id)) => id,
-            _ => return None,
-        };
-        if let Some(value) = self.parameters.get(id) {
+        if let Some(parameter) = map.get("Ref").and_then(Value::as_str)
+            && let Some(value) = self.parameters.get(parameter)
+        {
             return Some(value.clone());
         }
-        self.interface
-            .resources
-            .contains_key(id)
-            .then(|| self.physical(stack, stack_id, id).0)
+        let (id, attribute) = refers_to(&self.resolved.outputs.get(output)?.value)?;
+        let known = self.interface.resources.contains_key(id);
+        let plain = attribute.is_none_or(|attribute| attribute.ends_with("Arn"));
+        (known && plain).then(|| self.reference(stack, stack_id, region, account, id, attribute))
     }
 }
 
@@ -434,6 +477,7 @@ impl Written {
             outputs: entries("Outputs")
                 .filter_map(|entry| Some((entry.key.clone(), entry.node.get("Value")?.value())))
                 .collect(),
+            template: Template::read(template),
         }
     }
 }

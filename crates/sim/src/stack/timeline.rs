@@ -31,6 +31,8 @@ pub(super) struct Part {
     pub(super) removing_ms: u64,
     /// Whether it stays when the stack goes.
     pub(super) kept: bool,
+    /// Whether a snapshot of it stays when it goes.
+    pub(super) snapshot: bool,
     /// Whether it is new, or changed in place.
     pub(super) new: bool,
     /// Whether its name was asked for, so that it can be taken already.
@@ -411,6 +413,7 @@ mod tests {
             making_ms: seconds * 1000,
             removing_ms: seconds * 500,
             kept: false,
+            snapshot: false,
             new: true,
             named: false,
             held_ms: 0,

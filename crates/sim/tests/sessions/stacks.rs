@@ -372,3 +372,54 @@ async fn a_stack_of_another_platform_is_not_touched() {
     );
     assert_eq!(stage.plan_destroy().await.steps, []);
 }
+
+/// A template in which a parameter decides what there is.
+const DECIDED: &str = "
+Parameters: { Days: { Type: Number } }
+Conditions: { Long: !Not [ !Equals [ !Ref Days, '7' ] ] }
+Resources:
+  Bucket: { Type: AWS::S3::Bucket, Properties: { Class: !If [ Long, cold, warm ] } }
+  Table: { Type: AWS::DynamoDB::Table, Condition: Long }
+Outputs:
+  BucketArn: { Value: made-up }
+  TableArn: { Condition: Long, Value: made-up }
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_whose_condition_does_not_hold_is_not_there() {
+    let mut stage = Stage::new(shop(DECIDED, 7), Vec::new());
+    let (ended, told) = stage.apply().await;
+    assert_eq!(ended, Ended::Succeeded);
+    assert_eq!(resources(&stage), ["CREATE_COMPLETE: Bucket CREATE_COMPLETE"]);
+    assert_eq!(outputs(&told), ["BucketArn"]);
+
+    stage.wanted = shop(DECIDED, 30);
+    insta::assert_snapshot!(plan_text(&stage.plan().await), @"
+    update data.main: 1 added, 2 changed in place
+      Modify AWS::CloudFormation::Stack shop-data-main
+        Parameters.Days: 7 -> 30
+        Outputs: BucketArn -> BucketArn, TableArn
+      Add AWS::DynamoDB::Table Table
+      Modify AWS::S3::Bucket Bucket
+        Class: ? -> ?
+    ");
+    let (_, told) = stage.apply().await;
+    assert_eq!(
+        resources(&stage),
+        ["UPDATE_COMPLETE: Bucket UPDATE_COMPLETE, Table CREATE_COMPLETE"]
+    );
+    assert_eq!(outputs(&told), ["BucketArn", "TableArn"]);
+
+    stage.wanted = shop(DECIDED, 7);
+    assert_eq!(stage.apply().await.0, Ended::Succeeded);
+    assert_eq!(resources(&stage), ["UPDATE_COMPLETE: Bucket UPDATE_COMPLETE"]);
+}
+
+/// What the only step gave.
+fn outputs(told: &Told) -> Vec<String> {
+    let given = told.records().into_iter().find_map(|record| match record.entry {
+        Entry::StepDone { outputs, .. } => Some(outputs),
+        _ => None,
+    });
+    given.expect("a step was applied").keys().cloned().collect()
+}

@@ -67,6 +67,7 @@ impl Library for Shelf {
                 condition: None,
                 after: after.iter().filter_map(Node::text).map(str::to_owned).collect(),
                 kept: text(&entry.node, "DeletionPolicy").is_some(),
+                snapshot: text(&entry.node, "DeletionPolicy").as_deref() == Some("Snapshot"),
             };
             interface.resources.insert(entry.key.clone(), resource);
         }
@@ -274,6 +275,10 @@ impl Stage {
     }
 
     /// What stands. Whoever looks signs in again when credentials expire meanwhile.
+    pub(crate) async fn seen(&self) -> Seen {
+        self.look().await
+    }
+
     async fn look(&self) -> Seen {
         let remembered = Remembered {
             owned: self.remembered.values().cloned().collect(),

@@ -1,5 +1,5 @@
-//! Asking services that have no SDK crate here, in one region: EC2, both kinds of load balancing, logs,
-//! tagging, secrets, keys and clusters.
+//! Asking services that have no SDK crate here, in one region: whatever has a query API, a JSON API, or answers
+//! a plain GET.
 
 use landfall_model::provider::Failure;
 use landfall_runner::{ApplyError, ObserveError};
@@ -11,10 +11,12 @@ use crate::trouble::{Trouble, patiently};
 
 /// A service with a query API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Query {
+pub(crate) enum Query {
     Ec2,
     Balancers,
     ClassicBalancers,
+    Iam,
+    CloudFormation,
 }
 
 impl Query {
@@ -23,6 +25,8 @@ impl Query {
             Query::Ec2 => "2016-11-15",
             Query::Balancers => "2015-12-01",
             Query::ClassicBalancers => "2012-06-01",
+            Query::Iam => "2010-05-08",
+            Query::CloudFormation => "2010-05-15",
         }
     }
 
@@ -31,6 +35,8 @@ impl Query {
         match self {
             Query::Ec2 => "ec2",
             Query::Balancers | Query::ClassicBalancers => "elasticloadbalancing",
+            Query::Iam => "iam",
+            Query::CloudFormation => "cloudformation",
         }
     }
 
@@ -39,53 +45,76 @@ impl Query {
         match self {
             Query::Ec2 => ("nextToken", "NextToken"),
             Query::Balancers | Query::ClassicBalancers => ("NextMarker", "Marker"),
+            Query::Iam => ("Marker", "Marker"),
+            Query::CloudFormation => ("NextToken", "NextToken"),
         }
     }
 }
 
 /// A service with a JSON API.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Json {
-    /// In host names and signatures.
+pub(crate) struct Json {
+    /// In host names.
     host: &'static str,
-    /// Before the action, in the header that names it.
-    target: &'static str,
+    /// In signatures.
+    signed: &'static str,
     /// In IAM actions.
     iam: &'static str,
+    /// Before the action, in the header that names it.
+    target: &'static str,
+    /// The version of the protocol that it insists on.
+    version: &'static str,
 }
 
-pub(super) const TAGGING: Json = Json {
-    host: "tagging",
-    target: "ResourceGroupsTaggingAPI_20170126",
+impl Json {
+    /// A service that is called the same everywhere.
+    const fn new(name: &'static str, target: &'static str) -> Json {
+        Json {
+            host: name,
+            signed: name,
+            iam: name,
+            target,
+            version: "1.1",
+        }
+    }
+
+    /// The same, in the protocol's older version.
+    const fn older(self) -> Json {
+        Json {
+            version: "1.0",
+            ..self
+        }
+    }
+}
+
+pub(crate) const TAGGING: Json = Json {
     iam: "tag",
+    ..Json::new("tagging", "ResourceGroupsTaggingAPI_20170126")
 };
-pub(super) const LOGS: Json = Json {
-    host: "logs",
-    target: "Logs_20140328",
-    iam: "logs",
+pub(crate) const LOGS: Json = Json::new("logs", "Logs_20140328");
+pub(crate) const SECRETS: Json = Json::new("secretsmanager", "secretsmanager");
+pub(crate) const KEYS: Json = Json::new("kms", "TrentService");
+pub(crate) const QUOTAS: Json = Json::new("servicequotas", "ServiceQuotasV20190624");
+pub(crate) const IMAGES: Json = Json {
+    host: "api.ecr",
+    ..Json::new("ecr", "AmazonEC2ContainerRegistry_V20150921")
 };
-pub(super) const SECRETS: Json = Json {
-    host: "secretsmanager",
-    target: "secretsmanager",
-    iam: "secretsmanager",
-};
-pub(super) const KEYS: Json = Json {
-    host: "kms",
-    target: "TrentService",
-    iam: "kms",
-};
+pub(crate) const QUEUES: Json = Json::new("sqs", "AmazonSQS").older();
+pub(crate) const TABLES: Json = Json::new("dynamodb", "DynamoDB_20120810").older();
+pub(crate) const CERTIFICATES: Json = Json::new("acm", "CertificateManager");
+pub(crate) const POOLS: Json = Json::new("cognito-idp", "AWSCognitoIdentityProviderService");
 
 /// A call that had no good answer, and the permission it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
+pub(crate) struct Refused {
     /// The IAM action.
-    pub(super) action: String,
-    pub(super) trouble: Trouble,
+    pub(crate) action: String,
+    pub(crate) trouble: Trouble,
 }
 
 impl Refused {
     /// As the reason why the world could not be looked at.
-    pub(super) fn observing(self, doing: &str) -> ObserveError {
+    pub(crate) fn observing(self, doing: &str) -> ObserveError {
         let denied = matches!(self.trouble, Trouble::Denied(_));
         let mut error = self.trouble.observing(doing);
         if denied {
@@ -98,7 +127,7 @@ impl Refused {
     }
 
     /// As the reason why something could not be removed.
-    pub(super) fn failing(self, doing: &str) -> ApplyError {
+    pub(crate) fn failing(self, doing: &str) -> ApplyError {
         match self.trouble {
             Trouble::Denied(message) => {
                 Failure::new(format!("{doing}: the credentials are not allowed to: {message}"))
@@ -115,7 +144,7 @@ impl Refused {
 
 /// Whether AWS says that a thing is not there. EC2 has a code of its own for every type
 /// (`InvalidVolume.NotFound`), load balancing too (`TargetGroupNotFound`).
-pub(super) fn is_gone(trouble: &Trouble) -> bool {
+pub(crate) fn is_gone(trouble: &Trouble) -> bool {
     match trouble {
         Trouble::NotFound(_) => true,
         Trouble::Other { code, .. } => code.contains("NotFound"),
@@ -124,24 +153,24 @@ pub(super) fn is_gone(trouble: &Trouble) -> bool {
 }
 
 /// Parameters of a query, by name.
-pub(super) type Parameters = Vec<(String, String)>;
+pub(crate) type Parameters = Vec<(String, String)>;
 
-pub(super) fn parameter(name: impl Into<String>, value: impl Into<String>) -> (String, String) {
+pub(crate) fn parameter(name: impl Into<String>, value: impl Into<String>) -> (String, String) {
     (name.into(), value.into())
 }
 
 /// One region, and whether to wait for answers there.
 #[derive(Clone, Copy)]
-pub(super) struct Region<'a> {
-    pub(super) account: &'a Account,
-    pub(super) name: &'a str,
+pub(crate) struct Region<'a> {
+    pub(crate) account: &'a Account,
+    pub(crate) name: &'a str,
     /// A search waits throttling out; a sweep is asked again anyway.
-    pub(super) patient: bool,
+    pub(crate) patient: bool,
 }
 
 impl Region<'_> {
     /// The ARN of a thing of EC2, whose answers have none.
-    pub(super) fn arn(&self, service: &str, resource: &str) -> String {
+    pub(crate) fn arn(&self, service: &str, resource: &str) -> String {
         let partition = match self.name {
             region if region.starts_with("cn-") => "aws-cn",
             region if region.starts_with("us-gov-") => "aws-us-gov",
@@ -154,14 +183,35 @@ impl Region<'_> {
         )
     }
 
+    /// The ARN of a thing of a service that has no regions.
+    pub(crate) fn arn_of_the_account(&self, service: &str, resource: &str) -> String {
+        self.arn(service, resource)
+            .replacen(&format!(":{}:", self.name), "::", 1)
+    }
+
     /// Where a service of this region answers.
-    fn address(&self, service: &str) -> String {
-        let domain = if self.name.starts_with("cn-") {
-            "amazonaws.com.cn"
-        } else {
-            "amazonaws.com"
+    pub(crate) fn address(&self, service: &str) -> String {
+        let name = self.name;
+        let is_global = matches!(service, "iam" | "route53");
+        let host = match name {
+            _ if name.starts_with("cn-") && service == "iam" => "iam.cn-north-1.amazonaws.com.cn".to_owned(),
+            _ if name.starts_with("cn-") && is_global => format!("{service}.amazonaws.com.cn"),
+            _ if name.starts_with("us-gov-") && is_global => format!("{service}.us-gov.amazonaws.com"),
+            _ if is_global => format!("{service}.amazonaws.com"),
+            _ if name.starts_with("cn-") => format!("{service}.{name}.amazonaws.com.cn"),
+            _ => format!("{service}.{name}.amazonaws.com"),
         };
-        self.account.address(&format!("{service}.{}.{domain}", self.name))
+        self.account.address(&host)
+    }
+
+    /// The region that services of the whole account answer for, in the partition of this one.
+    pub(crate) fn of_the_account(self) -> Self {
+        let name = match self.name {
+            region if region.starts_with("cn-") => "cn-north-1",
+            region if region.starts_with("us-gov-") => "us-gov-west-1",
+            _ => "us-east-1",
+        };
+        Region { name, ..self }
     }
 
     async fn send(&self, call: &Call<'_>) -> Result<String, Trouble> {
@@ -174,7 +224,7 @@ impl Region<'_> {
     }
 
     /// Calls an action of a query API.
-    pub(super) async fn query(
+    pub(crate) async fn query(
         &self,
         api: Query,
         action: &str,
@@ -202,7 +252,7 @@ impl Region<'_> {
     }
 
     /// Every page of a list. Empty when an emulator does not know it, see [`Region::is_lacking`].
-    pub(super) async fn pages(
+    pub(crate) async fn pages(
         &self,
         api: Query,
         action: &str,
@@ -229,14 +279,14 @@ impl Region<'_> {
     }
 
     /// Calls an action of a JSON API.
-    pub(super) async fn json(&self, api: Json, action: &str, body: &Value) -> Result<Value, Refused> {
+    pub(crate) async fn json(&self, api: Json, action: &str, body: &Value) -> Result<Value, Refused> {
         let call = Call {
-            service: api.host,
+            service: api.signed,
             region: self.name,
             method: "POST",
             url: format!("{}/", self.address(api.host)),
             headers: vec![
-                ("content-type", "application/x-amz-json-1.1".to_owned()),
+                ("content-type", format!("application/x-amz-json-{}", api.version)),
                 ("x-amz-target", format!("{}.{action}", api.target)),
             ],
             body: body.to_string().into_bytes(),
@@ -250,7 +300,7 @@ impl Region<'_> {
 
     /// Every page of a list; `token` is what the next page's token is called, the same in both directions.
     /// Empty when an emulator does not know it, see [`Region::is_lacking`].
-    pub(super) async fn json_pages(
+    pub(crate) async fn json_pages(
         &self,
         api: Json,
         action: &str,
@@ -273,20 +323,31 @@ impl Region<'_> {
     }
 
     /// Reads something of EKS, or none when it is not there.
-    pub(super) async fn cluster_thing(&self, path: &str, action: &str) -> Result<Option<Value>, Refused> {
+    pub(crate) async fn cluster_thing(&self, path: &str, action: &str) -> Result<Option<Value>, Refused> {
+        let answer = self.get("eks", path, action).await?;
+        Ok(answer.map(|answer| serde_json::from_str(&answer).unwrap_or_default()))
+    }
+
+    /// Reads something from a service that answers a plain GET, or none when it is not there.
+    pub(crate) async fn get(
+        &self,
+        service: &str,
+        path: &str,
+        action: &str,
+    ) -> Result<Option<String>, Refused> {
         let call = Call {
-            service: "eks",
+            service,
             region: self.name,
             method: "GET",
-            url: format!("{}{path}", self.address("eks")),
+            url: format!("{}{path}", self.address(service)),
             headers: Vec::new(),
             body: Vec::new(),
         };
         match self.send(&call).await {
-            Ok(answer) => Ok(Some(serde_json::from_str(&answer).unwrap_or_default())),
+            Ok(answer) => Ok(Some(answer)),
             Err(trouble) if is_gone(&trouble) || self.is_lacking(&trouble) => Ok(None),
             Err(trouble) => Err(Refused {
-                action: format!("eks:{action}"),
+                action: format!("{service}:{action}"),
                 trouble,
             }),
         }
@@ -295,7 +356,7 @@ impl Region<'_> {
     /// Whether the answer is an emulator's way to say that it has no such service: then nothing of that
     /// kind can stand in it. AWS itself answers so only to a call that is wrong, which is a bug of ours,
     /// and a bug must not pass for "nothing left".
-    pub(super) fn is_lacking(&self, trouble: &Trouble) -> bool {
+    pub(crate) fn is_lacking(&self, trouble: &Trouble) -> bool {
         let lacks = match trouble {
             Trouble::Other { code, .. } => {
                 matches!(

@@ -1,0 +1,6 @@
+use super::*;
+
+#[test]
+fn the_table_is_read() {
+    assert!(types().count() > 100);
+}
