@@ -19,6 +19,10 @@ const WALLS: &[(&str, &[&str])] = &[
         &["landfall-model", "landfall-cloudformation"],
     ),
     (
+        "landfall-policy",
+        &["landfall-model", "landfall-cloudformation"],
+    ),
+    (
         "landfall-aws",
         &["landfall-model", "landfall-runner", "landfall-cloudformation"],
     ),
@@ -27,7 +31,12 @@ const WALLS: &[(&str, &[&str])] = &[
     ("landfall-store", &["landfall-model", "landfall-runner"]),
     (
         "landfall-sim",
-        &["landfall-model", "landfall-runner", "landfall-cloudformation"],
+        &[
+            "landfall-model",
+            "landfall-runner",
+            "landfall-cloudformation",
+            "landfall-policy",
+        ],
     ),
     (
         "landfall-session",

@@ -338,8 +338,8 @@ mod tests {
             })
             .collect();
         insta::assert_snapshot!(shown.join("\n"), @r#"
-        IamRole {"iam:CreateRole", "iam:GetRole"} {"arn:aws:iam::1:role/a"}
-        IamRoleThroughCloudFormation {"iam:GetRole"} {"arn:aws:iam::1:role/b"}
+        Iam {"iam:CreateRole", "iam:GetRole"} {"arn:aws:iam::1:role/a"}
+        IamThroughCloudFormation {"iam:GetRole"} {"arn:aws:iam::1:role/b"}
         "#);
     }
 }

@@ -147,3 +147,46 @@ fn blueprints() -> Vec<PathBuf> {
     assert!(files.len() >= 5, "{files:?}");
     files
 }
+
+#[test]
+fn what_landfall_asks_for_is_judged() {
+    let tools = tools_or_skip!("what_landfall_asks_for_is_judged");
+    let folder = tempfile::tempdir().unwrap();
+    let mut printed = 0;
+    for blueprint in std::fs::read_dir(repository().join("blueprints")).unwrap() {
+        let blueprint = blueprint.unwrap().path();
+        let to = folder.path().join(blueprint.file_name().unwrap());
+        let (well, text) = output(
+            Command::new(env!("CARGO_BIN_EXE_landfall"))
+                .args(["policy", "--destroy", "--platform"])
+                .arg(blueprint.join("platform.yaml"))
+                .arg("--out")
+                .arg(&to),
+        );
+        assert!(well && text.contains("Wrote "), "{}: {text}", blueprint.display());
+        printed += 1;
+    }
+    assert!(printed >= 5, "{printed}");
+    let (well, text) = output(
+        Command::new(tools.join("lint/bin/python"))
+            .arg(repository().join("tools/judge_needs.py"))
+            .arg(repository().join("crates/policy/src/actions.json"))
+            .arg(folder.path()),
+    );
+    assert!(well, "{text}");
+}
+
+/// The code of functions lies in their templates; Node runs it as the runtime would.
+#[test]
+fn code_of_functions_does_what_it_should() {
+    let _tools = tools_or_skip!("code_of_functions_does_what_it_should");
+    let (well, text) = output(
+        Command::new("node")
+            .args(["--test", "tools/lambda/"])
+            .current_dir(repository()),
+    );
+    let passed = text
+        .lines()
+        .find_map(|line| line.strip_prefix("# pass ")?.parse::<u32>().ok());
+    assert!(well && passed >= Some(150), "{text}");
+}

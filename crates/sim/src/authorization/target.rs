@@ -199,8 +199,7 @@ impl Target<'_> {
                 if hole.ends_with("WithPath") {
                     return Some(with_path.clone());
                 }
-                let given = self.text(hole).filter(|_| hole != "Name" && hole != "Id");
-                given
+                self.text(hole).filter(|_| hole != "Name" && hole != "Id")
             },
             &name,
         ))
