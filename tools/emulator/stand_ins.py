@@ -3,8 +3,9 @@
 A stand-in is a row of stand_ins.json. Where ministack has the service, the row names the calls that create and
 delete the thing, and they are made with the values that CloudFormation worked out, in the order that CloudFormation
 found: what is made is real to the emulator. Where it has not, the row says what `Ref` and `Fn::GetAtt` give, and
-nothing is made. Nothing else of ministack is changed: parsing, conditions, references, order, change sets, events,
-rollback and deletion are its own.
+nothing is made. Parsing, conditions, references, order, change sets, events, rollback and deletion are ministack's own.
+
+Besides, `main` puts right what would keep whole platforms from being tried: each line there says what.
 """
 
 import base64
@@ -13,6 +14,7 @@ import json
 import os
 import pathlib
 import re
+import socket
 
 import boto3
 import jmespath
@@ -129,6 +131,8 @@ def create(kind, logical_id, properties, stack_name):
     if not ref:
         raise ValueError(f"{row['create']} gave no {row['ref']}: {answer}")
     for step in row.get("then", []):
+        if any(properties.get(key, only) != only for key, only in step.get("only", {}).items()):
+            continue
         for each in properties.get(step["each"], []):
             call(step["call"], {**filled(step["with"], {**words, "ref": ref}), **each})
     found = {name: jmespath.search(path, answer) for name, path in row.get("attributes", {}).items()}
@@ -195,7 +199,44 @@ def update(kind, ref, before, properties, stack_name, logical_id):
     return create(kind, logical_id, properties, stack_name)
 
 
-BY_HAND = {"AWS::EKS::Cluster": {"create": create_cluster, "delete": delete_cluster}}
+CREATE_SENDER = provisioners._RESOURCE_HANDLERS["AWS::SES::EmailIdentity"]["create"]
+
+
+def create_sender(logical_id, properties, stack_name):
+    """A sender through SES's own API, which makes signing keys, and then as ministack's handler completes it.
+
+    The handler alone makes no keys, and gives no attributes for their DNS records.
+    """
+    made = client("sesv2").create_email_identity(EmailIdentity=properties["EmailIdentity"])
+    ref, found = CREATE_SENDER(logical_id, properties, stack_name)
+    tokens = made["DkimAttributes"].get("Tokens", [])
+    for number, token in enumerate(tokens, start=1):
+        found[f"DkimDNSTokenName{number}"] = f"{token}._domainkey.{ref}"
+        found[f"DkimDNSTokenValue{number}"] = f"{token}.dkim.amazonses.com"
+    return ref, found
+
+
+BY_HAND = {
+    "AWS::EKS::Cluster": {"create": create_cluster, "delete": delete_cluster},
+    "AWS::SES::EmailIdentity": {
+        "create": create_sender,
+        "delete": provisioners._RESOURCE_HANDLERS["AWS::SES::EmailIdentity"]["delete"],
+    },
+}
+
+
+def fit(kind, like):
+    """Gives ministack's handler numbers and booleans where the service has them, as CloudFormation does: it hands on
+    the texts that parameters are."""
+    service, operation = like.split(".")
+    made = provisioners._RESOURCE_HANDLERS[kind]["create"]
+
+    def create(logical_id, properties, stack_name):
+        model = client(service).meta
+        shape = model.service_model.operation_model(model.method_to_api_mapping[operation]).input_shape
+        return made(logical_id, fitted(properties, shape), stack_name)
+
+    provisioners._RESOURCE_HANDLERS[kind]["create"] = create
 
 
 def register(kind, row):
@@ -214,14 +255,25 @@ def register(kind, row):
         provisioners._STACK_TAG_PROPERTY[kind] = ("Tags", row["tags"])
 
 
+def resolved(host, *rest, _resolve=socket.getaddrinfo, **more):
+    """Names below `localhost` are this machine (RFC 6761); not every machine's resolver knows."""
+    is_here = isinstance(host, str) and host.endswith(".localhost")
+    return _resolve("127.0.0.1" if is_here else host, *rest, **more)
+
+
 def main():
+    socket.getaddrinfo = resolved
     for kind, row in ROWS.items():
         register(kind, row)
+    for kind, like in STAND_INS["numbers"].items():
+        fit(kind, like)
     # What calls the emulator while it is making a stack must not hold up the emulator.
     blocks = stacks._runs_on_worker_thread
     stacks._runs_on_worker_thread = lambda kind: kind in ROWS or blocks(kind)
     # What AWS publishes in every account; nobody may write there.
     ministack.services.ssm._PUBLIC_AMI_PARAMETERS.update(STAND_INS["published parameters"])
+    # A type of machines' roles that is newer than ministack's list.
+    ministack.services.eks._VALID_ACCESS_ENTRY_TYPES += ("EC2",)
     # Functions find Spot here.
     os.environ["LANDFALL_SPOT"] = spot.start()
     # APIs answer at the host that AWS gives them, too.
