@@ -18,10 +18,7 @@ const WALLS: &[(&str, &[&str])] = &[
         "landfall-preflight",
         &["landfall-model", "landfall-cloudformation"],
     ),
-    (
-        "landfall-policy",
-        &["landfall-model", "landfall-cloudformation"],
-    ),
+    ("landfall-policy", &["landfall-model", "landfall-cloudformation"]),
     (
         "landfall-aws",
         &["landfall-model", "landfall-runner", "landfall-cloudformation"],

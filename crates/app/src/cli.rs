@@ -99,6 +99,9 @@ pub(crate) struct Apply {
     /// Do not ask.
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
+    /// Go on although something was found that would fail. What was found is shown all the same.
+    #[arg(long)]
+    pub(crate) despite_findings: bool,
     /// How many steps may run at once.
     #[arg(long, default_value_t = AT_ONCE, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) parallel: u16,

@@ -1,6 +1,7 @@
 //! Asking services that have no SDK crate here, in one region: whatever has a query API, a JSON API, or answers
 //! a plain GET.
 
+use landfall_cloudformation::resolve::partition;
 use landfall_model::provider::Failure;
 use landfall_runner::{ApplyError, ObserveError};
 use serde_json::{Value, json};
@@ -171,13 +172,9 @@ pub(crate) struct Region<'a> {
 impl Region<'_> {
     /// The ARN of a thing of EC2, whose answers have none.
     pub(crate) fn arn(&self, service: &str, resource: &str) -> String {
-        let partition = match self.name {
-            region if region.starts_with("cn-") => "aws-cn",
-            region if region.starts_with("us-gov-") => "aws-us-gov",
-            _ => "aws",
-        };
         format!(
-            "arn:{partition}:{service}:{}:{}:{resource}",
+            "arn:{}:{service}:{}:{}:{resource}",
+            partition(self.name),
             self.name,
             self.account.id()
         )

@@ -103,7 +103,8 @@ fn marked(value: &Value) -> Option<&Value> {
     value.as_object().filter(|map| map.len() == 1)?.get(UNKNOWN)
 }
 
-pub(crate) fn unknown() -> Value {
+/// Something of which nothing is known.
+pub fn unknown() -> Value {
     json!({ UNKNOWN: {} })
 }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::advice::way_out;
 use crate::in_the_way::InTheWay;
-use crate::resolve::{Place, partition, resolve};
+use crate::resolve::{Place, Template, partition};
 
 /// The usual name of the role that CloudFormation assumes where the stack set is looked after.
 const ADMINISTRATION_ROLE: &str = "AWSCloudFormationStackSetAdministrationRole";
@@ -52,6 +52,9 @@ pub struct Standing {
     pub instances: Vec<Instance>,
 }
 
+/// The state of an instance whose account is suspended: CloudFormation passes it over.
+pub const SUSPENDED: &str = "SUSPENDED";
+
 /// One stack of a stack set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Instance {
@@ -61,10 +64,17 @@ pub struct Instance {
     pub region: String,
     /// The organizational unit it came with.
     pub unit: Option<String>,
-    /// Its state: `CURRENT`, `OUTDATED` or `INOPERABLE`.
+    /// Its state: `CURRENT`, `OUTDATED`, `INOPERABLE` or `SUSPENDED`.
     pub state: String,
     /// Why, when it is not current.
     pub reason: String,
+}
+
+impl Instance {
+    /// Whether an operation could bring it further than it is.
+    fn lags(&self) -> bool {
+        self.state != CURRENT && self.state != SUSPENDED
+    }
 }
 
 /// What is to be done, in this order.
@@ -195,6 +205,8 @@ impl Standing {
             .iter()
             .map(|(name, value)| (name.clone(), Known::Value(value.clone())))
             .collect();
+        // There may be thousands of instances, and the template is the same for all.
+        let template = Template::read(&self.template);
         let mut kept = Vec::new();
         for one in &self.instances {
             let id = one.unit.as_ref().filter(|_| self.service_managed);
@@ -208,7 +220,7 @@ impl Standing {
                 account: &one.account,
                 stack: name,
             };
-            for (id, resource) in resolve(&self.template, &known, &place).resources {
+            for (id, resource) in template.resolve(&known, &place).resources {
                 let stays = resource
                     .deletion_policy
                     .as_deref()
@@ -329,9 +341,7 @@ pub fn todo(step: &Step, work: &StackSetWork, standing: &Standing) -> Todo {
                 .filter(|place| !wanted.contains(place)),
         ),
         update: !own_changes(step, work, standing).is_empty()
-            || stays
-                .iter()
-                .any(|one| one.state != CURRENT && one.state != INOPERABLE),
+            || stays.iter().any(|one| one.lags() && one.state != INOPERABLE),
         add: groups(
             work.places()
                 .filter(|(id, region)| !stands.contains(&((*id).to_owned(), (*region).to_owned()))),
@@ -364,7 +374,7 @@ pub fn changes(step: &Step, work: &StackSetWork, standing: &Standing) -> Vec<Cha
     let behind = standing
         .instances
         .iter()
-        .filter(|one| one.state != CURRENT && standing.is_at(one, &wanted))
+        .filter(|one| one.lags() && standing.is_at(one, &wanted))
         .map(|one| Change {
             properties: vec![PropertyChange {
                 path: "state".to_owned(),

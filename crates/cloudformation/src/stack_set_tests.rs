@@ -409,3 +409,18 @@ fn a_failure_names_every_account_and_begins_with_the_first() {
     }
     "#);
 }
+
+/// CloudFormation passes over accounts that are suspended: they stay out of date for as long as they are, and
+/// must not bring about an update in every run.
+#[test]
+fn suspended_accounts_are_no_reason_to_update() {
+    let step = step(accounts(&["222233334444", "333344445555"]), &["us-east-1"]);
+    let work = work(&step);
+    let mut set = carried_out(&step);
+    set.instances[1].state = SUSPENDED.to_owned();
+    assert!(todo(&step, work, &set).is_nothing());
+    assert_eq!(changes(&step, work, &set), []);
+    set.instances[1].state = "OUTDATED".to_owned();
+    assert!(todo(&step, work, &set).update);
+    assert_eq!(changes(&step, work, &set).len(), 1);
+}

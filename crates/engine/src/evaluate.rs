@@ -320,11 +320,14 @@ impl<'a> Evaluator<'a> {
                 (no_accounts, _) => {
                     return Err(StepError {
                         reason: if no_accounts {
-                            "the stack set goes nowhere: `accounts` and `organizationalUnits` are both empty".to_owned()
+                            "the stack set goes nowhere: `accounts` and `organizationalUnits` are both empty"
+                                .to_owned()
                         } else {
                             "`accounts` and `organizationalUnits` both name something".to_owned()
                         },
-                        help: Some("name either accounts or organizational units: the permissions differ".to_owned()),
+                        help: Some(
+                            "name either accounts or organizational units: the permissions differ".to_owned(),
+                        ),
                     });
                 }
             },
@@ -530,7 +533,9 @@ fn percentage(given: u8, least: u8, field: &str) -> Result<u8, StepError> {
     if (least..=100).contains(&given) {
         return Ok(given);
     }
-    Err(StepError::new(format!("`{field}` is {given}; it goes from {least} to 100")))
+    Err(StepError::new(format!(
+        "`{field}` is {given}; it goes from {least} to 100"
+    )))
 }
 
 /// Objects may wait for other steps, as a whole each; what they are called may not.

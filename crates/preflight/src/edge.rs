@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use landfall_cloudformation::is_unknown;
-use landfall_cloudformation::resolve::refers_to;
+use landfall_cloudformation::resolve::partition;
 use landfall_model::StepId;
 use landfall_model::finding::{Finding, Weight};
 use serde_json::Value;
@@ -16,6 +16,13 @@ const EDGE: &str = "us-east-1";
 
 /// Judges everything that depends on a region.
 pub(crate) fn judge(things: &[Thing], found: &mut Vec<Finding>) {
+    // In China and for governments these services have rules, and regions, of their own.
+    let usual: Vec<Thing> = things
+        .iter()
+        .filter(|thing| partition(&thing.region) == "aws")
+        .cloned()
+        .collect();
+    let things = usual.as_slice();
     for thing in things {
         match thing.kind.as_str() {
             "AWS::CloudFront::Distribution" => {
@@ -117,7 +124,7 @@ fn unproven(thing: &Thing) -> Option<Finding> {
                 "give `DomainValidationOptions` the hosted zone; or add the record by hand while the stack waits",
             )
         }
-        None if !thing.has("ValidationMethod") => (
+        None if thing.properties["ValidationMethod"].is_null() => (
             "its name is proven by an e-mail that somebody has to answer",
             "give it `ValidationMethod: DNS` and `DomainValidationOptions` with the hosted zone",
         ),
@@ -245,9 +252,8 @@ fn not_at_the_edge(thing: &Thing, place: Use) -> Vec<Finding> {
             "give the step `region: us-east-1`",
         );
     }
-    if matches!(&thing.properties["Environment"]["Variables"], Value::Object(map) if !map.is_empty())
-        && refers_to(&thing.properties["Environment"]["Variables"]).is_none()
-    {
+    let variables = &thing.properties["Environment"]["Variables"];
+    if !is_unknown(variables) && variables.as_object().is_some_and(|map| !map.is_empty()) {
         refuse(
             "functions at the edge have no environment variables".to_owned(),
             "write the values into the code, or read them from a header of the origin",

@@ -115,7 +115,9 @@ pub fn inquiries(upcoming: &[Upcoming], permissions: BTreeSet<Permission>) -> Ve
                 matter: Matter::Zone(uses),
             }),
     );
-    let certificates = new.iter().flat_map(|thing| {
+    // A policy may speak of certificates that are elsewhere, or not there yet.
+    let users = new.iter().filter(|thing| !thing.kind.starts_with("AWS::IAM::"));
+    let certificates = users.flat_map(|thing| {
         let mut arns = BTreeSet::new();
         certificates(&thing.properties, &mut arns);
         arns.into_iter().map(|arn| (arn, Thing::clone(thing)))

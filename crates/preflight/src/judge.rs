@@ -80,17 +80,25 @@ impl Inquiry {
 const NAMED_AT_MOST: usize = 8;
 
 fn allowed(principal: &str, denied: &[(Permission, Denial)]) -> Vec<Finding> {
+    // A name that is not known yet is asked for as a pattern, and a pattern is judged letter by letter: whoever is
+    // allowed less, but enough, seems to be allowed nothing.
+    let is_pattern =
+        |permission: &Permission| permission.resource != "*" && permission.resource.contains('*');
     [
-        Denial::NotAllowed,
-        Denial::Explicit,
-        Denial::Boundary,
-        Denial::Organization,
+        (Denial::NotAllowed, false),
+        (Denial::NotAllowed, true),
+        (Denial::Explicit, false),
+        (Denial::Explicit, true),
+        (Denial::Boundary, false),
+        (Denial::Boundary, true),
+        (Denial::Organization, false),
+        (Denial::Organization, true),
     ]
     .into_iter()
-    .filter_map(|denial| {
+    .filter_map(|(denial, pattern)| {
         let mut actions: Vec<&str> = denied
             .iter()
-            .filter(|(_, by)| *by == denial)
+            .filter(|(permission, by)| *by == denial && is_pattern(permission) == pattern)
             .map(|(permission, _)| permission.action.as_str())
             .collect();
         actions.sort_unstable();
@@ -121,13 +129,19 @@ fn allowed(principal: &str, denied: &[(Permission, Denial)]) -> Vec<Finding> {
                 "widen the boundary by what `landfall policy` prints, or use other credentials",
             ),
             Denial::Organization => (
-                "the organization does not allow it in this account",
-                "ask whoever keeps the organization's service control policies",
+                "the organization does not seem to allow it in this account",
+                "ask whoever keeps the organization's service control policies; those with conditions (a region, a \
+                 tag) cannot be simulated well, and may allow it all the same",
             ),
         };
+        let (weight, may_not) = match (denial, pattern) {
+            (_, true) => (Weight::Warns, "may perhaps not"),
+            (Denial::Organization, false) => (Weight::Warns, "may not"),
+            (_, false) => (Weight::Refuses, "may not"),
+        };
         Some(Finding::new(
-            Weight::Refuses,
-            format!("{principal} may not {named}: {why}"),
+            weight,
+            format!("{principal} {may_not} {named}: {why}"),
             way_out,
         ))
     })
@@ -159,7 +173,8 @@ fn room(need: &Need, limit: u64, assumed: bool, used: &[(&str, u64)]) -> Vec<Fin
          {region} --desired-value {wanted}; or remove what nobody needs",
         quota.service, quota.code
     );
-    if *count > free {
+    // Without any place, nothing was counted.
+    if *count > free && !used.is_empty() {
         let what = match used {
             _ if quota.kind == POLICIES_ON_A_ROLE => {
                 format!(
@@ -182,7 +197,9 @@ fn room(need: &Need, limit: u64, assumed: bool, used: &[(&str, u64)]) -> Vec<Fin
                 if *count == 1 { "is" } else { "are" }
             ),
         };
-        return vec![of_need(need, Weight::Refuses, what, way_out)];
+        // Where the limit is AWS's usual one, the account's own may well be higher.
+        let weight = if assumed { Weight::Warns } else { Weight::Refuses };
+        return vec![of_need(need, weight, what, way_out)];
     }
     // Templates take zones in order, so one full zone may be the one.
     let full: Vec<&str> = used
@@ -348,20 +365,24 @@ fn delegated(thing: &Thing, wanted: &ZoneUse, id: &str, zone: &Zone) -> Option<F
                 format!("see whether these do: {}", own.join(", ")),
             ));
         }
-        Seen::Servers(seen) if plain(seen) == own => return None,
+        // One of them is enough: what else is written there is the owner's own business.
+        Seen::Servers(seen) if plain(seen).iter().any(|server| own.contains(server)) => return None,
         Seen::Servers(seen) if seen.is_empty() => format!("{name} is delegated to nobody"),
         Seen::Servers(seen) => format!(
             "{name} is delegated to {}, not to its zone {id}",
             plain(seen).join(", ")
         ),
     };
-    let (weight, then) = if wanted.proves {
-        (
-            Weight::Refuses,
-            "the certificate would wait until it gives up, after hours",
-        )
+    let then = if wanted.proves {
+        "the certificate would wait until it gives up, after hours"
     } else {
-        (Weight::Warns, "nobody will see the record")
+        "nobody will see the record"
+    };
+    // Other servers may be an answer that resolvers still remember (for two days), a company's own view of the
+    // name, or servers under names of the owner's.
+    let weight = match seen {
+        Seen::Servers(seen) if seen.is_empty() && wanted.proves => Weight::Refuses,
+        _ => Weight::Warns,
     };
     Some(thing.finding(
         weight,

@@ -215,10 +215,11 @@ fn machines(thing: &Thing, all: &[Thing], today: Date) -> Option<Finding> {
         }
         None => return None,
     };
-    let weight = if thing.stands {
-        Weight::Warns
-    } else {
-        Weight::Refuses
+    // The last images can still be used (source: EKS user guide, on the end of its Amazon Linux 2 images); there
+    // are just none for newer versions.
+    let weight = match too_new {
+        Some(_) if !thing.stands => Weight::Refuses,
+        _ => Weight::Warns,
     };
     Some(thing.finding(weight, what, way_out))
 }

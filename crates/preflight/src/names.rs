@@ -129,12 +129,10 @@ pub(crate) const NAMED: &[Named] = &[
             "small letters, digits, hyphens, underscores, dots and slashes",
         ),
         further: |name| {
-            let parts = name.split(['/', '.', '_', '-']);
-            let mut empty = parts.filter(|part| part.is_empty());
-            // Two underscores in a row are the one thing allowed; nobody means it.
-            empty
-                .next()
-                .map(|_| "it begins or ends with a sign, or has two in a row")
+            let mut parts = name.split(['/', '.', '_', '-']);
+            parts
+                .any(str::is_empty)
+                .then_some("it begins or ends with a sign, or has two in a row")
         },
         scope: Scope::Region,
     },
@@ -419,7 +417,7 @@ pub(crate) fn judge(things: &[Thing], found: &mut Vec<Finding>) {
             } else {
                 "give each a name of its own".to_owned()
             };
-            found.push(thing.finding(Weight::Refuses, what, way_out));
+            found.push(thing.finding_beside(first.0, Weight::Refuses, what, way_out));
         }
     }
 }

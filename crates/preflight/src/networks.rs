@@ -1,6 +1,8 @@
 //! Address ranges: networks that overlap, subnets outside their network or over each other.
 
 use ipnet::Ipv4Net;
+use landfall_cloudformation::is_unknown;
+use landfall_cloudformation::resolve::refers_to;
 use landfall_model::finding::{Finding, Weight};
 
 use crate::thing::Thing;
@@ -29,14 +31,17 @@ pub(crate) fn judge(things: &[Thing], found: &mut Vec<Finding>) {
         found.extend(outside(subnet, *inner, &networks, things));
     }
     for (at, (subnet, range)) in subnets.iter().enumerate() {
-        let same_network = |other: &Thing| {
-            other.step == subnet.step && other.properties["VpcId"] == subnet.properties["VpcId"]
-        };
+        let network = &subnet.properties["VpcId"];
+        // Two networks that are both unknown look the same.
+        let is_told = !is_unknown(network) || refers_to(network).is_some();
+        let same_network =
+            |other: &Thing| is_told && other.step == subnet.step && other.properties["VpcId"] == *network;
         let overlapped = subnets[..at]
             .iter()
             .find(|(other, taken)| same_network(other) && overlap(*taken, *range));
         if let Some((other, taken)) = overlapped {
-            found.push(subnet.finding(
+            found.push(subnet.finding_beside(
+                other,
                 Weight::Refuses,
                 format!("the subnet {range} overlaps {taken} of `{}`", other.id),
                 "give each subnet a range of its own; `cidrSubnet` counts them off",
@@ -139,7 +144,8 @@ fn overlapping(networks: &[Network<'_>], things: &[Thing], found: &mut Vec<Findi
             } else {
                 (Weight::Warns, "so they can never be connected")
             };
-            found.push(network.thing.finding(
+            found.push(network.thing.finding_beside(
+                other.thing,
                 weight,
                 format!(
                     "{range} overlaps {taken} of `{}` in {}, {then}",

@@ -81,7 +81,8 @@ pub(crate) fn needs(upcoming: &[Upcoming], things: &[Thing]) -> Vec<Need> {
             need(STACK, &stack.region, 1, &one.step.id, None);
         }
     }
-    for thing in things.iter().filter(|thing| !thing.stands) {
+    // What is only made perhaps must not count: it could fill a limit that holds.
+    for thing in things.iter().filter(|thing| thing.certain && !thing.stands) {
         need(&thing.kind, &thing.region, 1, &thing.step, Some(&thing.id));
         let policies = items(&thing.properties["ManagedPolicyArns"]).len();
         if thing.kind == "AWS::IAM::Role" && policies > 0 {

@@ -492,3 +492,149 @@ fn other_bad_answers() {
 fn what_is_not_answered_is_said() {
     insta::assert_snapshot!(judged(&one(ASKING), |_| None));
 }
+
+/// Whatever is not known must not keep a good platform from being made.
+#[test]
+fn what_is_unknown_refuses_nothing() {
+    let template = "\
+Parameters:
+  Other: { Type: String }
+  Another: { Type: String }
+Conditions:
+  Perhaps: !Equals [!Ref Other, x]
+Resources:
+  LookedUp:
+    Type: AWS::EC2::VPC
+    Properties: { CidrBlock: '{{resolve:ssm:/acme/cidr}}' }
+  Named:
+    Type: AWS::S3::Bucket
+    Properties: { BucketName: '{{resolve:ssm:/acme/bucket}}' }
+  One:
+    Type: AWS::EC2::Subnet
+    Properties: { VpcId: !Ref Other, CidrBlock: 10.0.0.0/24 }
+  Two:
+    Type: AWS::EC2::Subnet
+    Properties: { VpcId: !Ref Another, CidrBlock: 10.0.0.0/24 }
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument:
+        Statement: [{ Principal: { Service: edgelambda.amazonaws.com } }]
+  Function:
+    Type: AWS::Lambda::Function
+    Properties:
+      Role: !GetAtt Role.Arn
+      VpcConfig: !If [Perhaps, { SubnetIds: [!Ref One] }, !Ref AWS::NoValue]
+      Environment:
+        Variables: !If [Perhaps, { A: b }, !Ref AWS::NoValue]
+  OnlyPerhaps:
+    Type: AWS::S3::Bucket
+    Condition: Perhaps
+    Properties: { BucketName: acme-twice }
+  Surely:
+    Type: AWS::S3::Bucket
+    Properties: { BucketName: acme-twice }
+";
+    let mut upcoming = step("a.b", "us-east-1", template);
+    let Work::Stack(stack) = &mut upcoming.step.work else {
+        panic!("it is a stack");
+    };
+    for name in ["Other", "Another"] {
+        let after = Known::After(BTreeSet::from([StepId::new("c", "d")]));
+        stack.parameters.insert(name.to_owned(), after);
+    }
+    let upcoming = [upcoming];
+    let found = found(&upcoming);
+    assert!(!found.contains("refuses"), "{found}");
+    assert!(found.contains("(whether it is made is not known yet)"), "{found}");
+    let buckets = inquiries(&upcoming, BTreeSet::new())
+        .into_iter()
+        .find_map(|inquiry| match inquiry.matter {
+            crate::inquiry::Matter::Room(need) if need.quota.kind == "AWS::S3::Bucket" => Some(need.count),
+            _ => None,
+        });
+    assert_eq!(buckets, Some(2), "what is only made perhaps is not counted");
+}
+
+#[test]
+fn what_stands_twice_is_no_reason_to_refuse() {
+    let mut upcoming = one("  A: { Type: AWS::SQS::Queue, Properties: { QueueName: jobs } }
+  B: { Type: AWS::SQS::Queue, Properties: { QueueName: jobs } }
+");
+    assert!(found(&upcoming).starts_with("refuses"), "{}", found(&upcoming));
+    upcoming[0].standing = BTreeSet::from(["A".to_owned(), "B".to_owned()]);
+    assert!(found(&upcoming).starts_with("warns"), "{}", found(&upcoming));
+}
+
+#[test]
+fn a_foreign_view_of_a_zone_refuses_nothing() {
+    let upcoming = one("  Certificate:
+    Type: AWS::CertificateManager::Certificate
+    Properties:
+      DomainName: acme.example
+      ValidationMethod: DNS
+      DomainValidationOptions: [{ DomainName: acme.example, HostedZoneId: Z1 }]
+");
+    let seen = |servers: &[&str]| {
+        let servers: Vec<String> = servers.iter().map(|server| (*server).to_owned()).collect();
+        let text = judged(&upcoming, |question| match question {
+            Question::Zone { .. } => Some(Answer::Zone(Some(zone(false, Seen::Servers(servers.clone()))))),
+            other => Some(good(other)),
+        });
+        text.split(' ').next().unwrap_or_default().trim().to_owned()
+    };
+    assert_eq!(seen(&["ns-1.awsdns.test", "ns-2.awsdns.test"]), "");
+    assert_eq!(seen(&["ns-2.awsdns.test.", "ns.owner.test"]), "");
+    assert_eq!(seen(&["ns.registrar.test"]), "warns");
+    assert_eq!(seen(&[]), "refuses");
+}
+
+#[test]
+fn where_nothing_was_counted_there_is_no_telling() {
+    let upcoming = one("  Gateway: { Type: AWS::EC2::NatGateway }\n");
+    let answered = |used: BTreeMap<String, u64>, assumed: bool| {
+        judged(&upcoming, |question| match question {
+            Question::Quota { quota, .. } if quota.kind == "AWS::EC2::NatGateway" => Some(Answer::Quota {
+                limit: 5,
+                assumed,
+                used: used.clone(),
+            }),
+            other => Some(good(other)),
+        })
+    };
+    let full = || BTreeMap::from([("eu-west-1a".to_owned(), 5)]);
+    assert_eq!(answered(BTreeMap::new(), false), "");
+    assert!(answered(full(), false).starts_with("refuses"));
+    assert!(answered(full(), true).starts_with("warns"));
+}
+
+#[test]
+fn certificates_that_a_policy_speaks_of_are_not_asked_for() {
+    let arn = "arn:aws:acm:us-east-1:999988887777:certificate/1";
+    let policy = format!(
+        "  Policy: {{ Type: AWS::IAM::ManagedPolicy, Properties: {{ PolicyDocument: {{ Statement: [{{ Resource: '{arn}' }}] }} }} }}\n"
+    );
+    let listener = format!(
+        "  Listener: {{ Type: AWS::ElasticLoadBalancingV2::Listener, Properties: {{ Certificates: [{{ CertificateArn: '{arn}' }}] }} }}\n"
+    );
+    let asked = |resources: &str| {
+        inquiries(&one(resources), BTreeSet::new())
+            .iter()
+            .any(|inquiry| matches!(inquiry.question, Question::Certificate { .. }))
+    };
+    assert!(!asked(&policy));
+    assert!(asked(&listener));
+}
+
+#[test]
+fn rules_of_the_usual_regions_are_not_those_of_china() {
+    let template = "Resources:
+  Site:
+    Type: AWS::CloudFront::Distribution
+    Properties:
+      DistributionConfig:
+        ViewerCertificate: { AcmCertificateArn: 'arn:aws-cn:acm:cn-north-1:111122223333:certificate/1' }
+";
+    assert_eq!(found(&[step("a.b", "cn-north-1", template)]), "");
+    assert!(found(&[step("a.b", "us-east-1", template)]).starts_with("refuses"));
+}

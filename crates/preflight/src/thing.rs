@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use landfall_cloudformation::resolve::refers_to;
+use landfall_cloudformation::resolve::{partition, pattern, refers_to, unknown};
 use landfall_cloudformation::{Place, is_unknown, resolve};
 use landfall_model::StepId;
 use landfall_model::finding::{Finding, Weight};
@@ -20,7 +20,7 @@ pub(crate) struct Thing {
     pub(crate) region: String,
     pub(crate) properties: Value,
     /// Whether it will surely be there: its condition is known, or it has none.
-    certain: bool,
+    pub(crate) certain: bool,
     /// Whether it stands already and stays.
     pub(crate) stands: bool,
     /// Whether the remains of an earlier attempt go first, so that a taken name proves nothing.
@@ -60,7 +60,7 @@ fn of_stack(upcoming: &Upcoming, stack: &StackWork) -> Vec<Thing> {
             kind: resource.kind,
             region: stack.region.clone(),
             certain: resource.exists == Some(true),
-            properties: resource.properties,
+            properties: without_lookups(resource.properties),
             after_remains: *after_remains,
             adopts: stack.existing.is_some(),
         })
@@ -77,12 +77,16 @@ pub(crate) fn place<'a>(step: &'a Step, stack: &'a StackWork) -> Place<'a> {
     }
 }
 
-/// The partition a region belongs to.
-fn partition(region: &str) -> &'static str {
-    match region {
-        region if region.starts_with("cn-") => "aws-cn",
-        region if region.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
+/// Leaves out what CloudFormation looks up itself: what a dynamic reference stands for is known to nobody here.
+fn without_lookups(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.contains("{{resolve:") => unknown(),
+        Value::Array(items) => items.into_iter().map(without_lookups).collect(),
+        Value::Object(map) => {
+            let entries = map.into_iter().map(|(key, value)| (key, without_lookups(value)));
+            Value::Object(entries.collect())
+        }
+        other => other,
     }
 }
 
@@ -98,10 +102,12 @@ impl Thing {
         value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
     }
 
-    /// Whether a property is written down with something in it.
+    /// Whether a property is written down with something in it. What is unknown may be left out yet.
     pub(crate) fn has(&self, property: &str) -> bool {
         match &self.properties[property] {
             Value::Null => false,
+            // A reference is there, and so is a text of which a part is known.
+            value if is_unknown(value) => refers_to(value).is_some() || pattern(value).is_some(),
             Value::Array(items) => !items.is_empty(),
             Value::Object(map) => !map.is_empty(),
             _ => true,
@@ -112,6 +118,25 @@ impl Thing {
     pub(crate) fn target<'a>(&self, value: &Value, all: &'a [Thing]) -> Option<&'a Thing> {
         let (id, _) = refers_to(value)?;
         all.iter().find(|thing| thing.step == self.step && thing.id == id)
+    }
+
+    /// A finding about this resource and another one: what would fail does so only when both are made, and
+    /// cannot when both stand.
+    pub(crate) fn finding_beside(
+        &self,
+        other: &Thing,
+        weight: Weight,
+        what: impl Into<String>,
+        way_out: impl Into<String>,
+    ) -> Finding {
+        let both = Thing {
+            certain: self.certain && other.certain,
+            ..self.clone()
+        };
+        match weight {
+            Weight::Refuses if self.stands && other.stands => both.finding(Weight::Warns, what, way_out),
+            weight => both.finding(weight, what, way_out),
+        }
     }
 
     /// A finding about this resource. What would fail is only a warning where it is not sure yet that the

@@ -37,7 +37,8 @@ impl Session {
         in_order(found)
     }
 
-    /// What carrying these steps out takes; nothing when there are none.
+    /// What carrying these steps out takes; nothing when there are none. What only asking beforehand takes is not
+    /// asked for: without it an answer is missing, and nothing fails.
     fn permissions(&self, upcoming: &[Upcoming]) -> BTreeSet<Permission> {
         let steps: Vec<Step> = upcoming.iter().map(|one| one.step.clone()).collect();
         if steps.is_empty() {
@@ -50,5 +51,35 @@ impl Session {
             destroy: false,
         })
         .permissions()
+        .into_iter()
+        .filter(|permission| !only_asks(permission))
+        .collect()
+    }
+}
+
+/// Whether a permission is for these questions alone.
+fn only_asks(Permission { action, resource }: &Permission) -> bool {
+    action == "iam:SimulatePrincipalPolicy"
+        || action.starts_with("servicequotas:")
+        || (action == "iam:GetRole" && resource == "*")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_only_asked_is_never_needed() {
+        let asks = |action: &str, resource: &str| {
+            only_asks(&Permission {
+                action: action.to_owned(),
+                resource: resource.to_owned(),
+            })
+        };
+        assert!(asks("servicequotas:GetServiceQuota", "*"));
+        assert!(asks("iam:SimulatePrincipalPolicy", "*"));
+        assert!(asks("iam:GetRole", "*"));
+        assert!(!asks("iam:GetRole", "arn:aws:iam::111122223333:role/acme"));
+        assert!(!asks("iam:CreateRole", "*"));
     }
 }

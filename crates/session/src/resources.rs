@@ -20,7 +20,9 @@ pub(crate) fn of_creations(plan: &mut Plan) {
             .iter_mut()
             .find(|planned| planned.id == upcoming.step.id && planned.action == Action::Create);
         if let Some(planned) = planned {
-            planned.changes.retain(|change| !left_out.contains(&change.subject));
+            planned
+                .changes
+                .retain(|change| !left_out.contains(&change.subject));
         }
     }
 }
@@ -33,14 +35,20 @@ pub(crate) fn of_removals(plan: &mut Plan, seen: &Seen) {
         .iter()
         .map(|step| {
             let stands = seen.steps.get(&step.id);
-            (step.id.clone(), stands.map(|stands| stands.observed.outputs.clone()))
+            (
+                step.id.clone(),
+                stands.map(|stands| stands.observed.outputs.clone()),
+            )
         })
         .collect();
     let expressions = Expressions::default();
     let evaluator = Evaluator::with(&plan.wanted, &expressions, &known);
     let removed = plan.steps.iter_mut().filter(|step| step.action == Action::Delete);
     for planned in removed {
-        let filled = plan.wanted.step(&planned.id).and_then(|step| evaluator.step(step).ok());
+        let filled = plan
+            .wanted
+            .step(&planned.id)
+            .and_then(|step| evaluator.step(step).ok());
         let Some(Work::Stack(stack)) = filled.as_ref().map(|step| &step.work) else {
             continue;
         };

@@ -129,7 +129,10 @@ impl SimChecks {
         passed(
             [
                 ("issuer", json!(issuer)),
-                ("authorizationEndpoint", json!(format!("{issuer}/oauth2/authorize"))),
+                (
+                    "authorizationEndpoint",
+                    json!(format!("{issuer}/oauth2/authorize")),
+                ),
                 ("tokenEndpoint", json!(format!("{issuer}/oauth2/token"))),
                 ("userinfoEndpoint", json!(format!("{issuer}/oauth2/userInfo"))),
                 ("jwksUri", json!(format!("{issuer}/.well-known/jwks.json"))),
@@ -208,11 +211,11 @@ impl Provider for SimChecks {
             Some(Assertion::Http(check)) => Ok(self.http(check).await),
             Some(Assertion::Oidc(check)) => Ok(self.oidc(check).await),
             Some(Assertion::IamRole(check)) => self.iam_role(check).await,
-            None => Err(
-                Failure::new("the check does not say what to look at, or says several things at once")
-                    .way_out(format!("give it exactly one of {}", CheckSpec::kinds()))
-                    .into(),
-            ),
+            None => Err(Failure::new(
+                "the check does not say what to look at, or says several things at once",
+            )
+            .way_out(format!("give it exactly one of {}", CheckSpec::kinds()))
+            .into()),
         }
     }
 

@@ -12,7 +12,8 @@ use landfall_runner::{ApplyError, ObserveError, Progress, Sweeper};
 use crate::authorization::Context;
 use crate::durations;
 use crate::thing::{
-    ENDPOINT, INSTANCE, INTERFACE, LOAD_BALANCER, LOG_GROUP, SECURITY_GROUP, TARGET_GROUP, Thing, ThingId, VOLUME,
+    ENDPOINT, INSTANCE, INTERFACE, LOAD_BALANCER, LOG_GROUP, SECURITY_GROUP, TARGET_GROUP, Thing, ThingId,
+    VOLUME,
 };
 use crate::trouble::Trouble;
 use crate::world::{State, World};
@@ -48,7 +49,10 @@ fn removing(kind: &str) -> Option<(&'static [&'static str], &'static str)> {
         INTERFACE => (&["ec2:DeleteNetworkInterface"], "network-interface"),
         VOLUME => (&["ec2:DeleteVolume"], "volume"),
         ENDPOINT => (&["ec2:DeleteVpcEndpoints"], "vpc-endpoint"),
-        SECURITY_GROUP => (&["ec2:RevokeSecurityGroupIngress", "ec2:DeleteSecurityGroup"], "security-group"),
+        SECURITY_GROUP => (
+            &["ec2:RevokeSecurityGroupIngress", "ec2:DeleteSecurityGroup"],
+            "security-group",
+        ),
         LOAD_BALANCER => (&["elasticloadbalancing:DeleteLoadBalancer"], ""),
         TARGET_GROUP => (&["elasticloadbalancing:DeleteTargetGroup"], ""),
         LOG_GROUP => (&["logs:DeleteLogGroup"], ""),
@@ -186,9 +190,14 @@ impl State {
         let context = Context::default().tagged(&thing.tags);
         let arn = match thing.id.starts_with("arn:") {
             true => thing.id.clone(),
-            false => format!("arn:aws:ec2:{}:{}:{noun}/{}", thing.region, self.account, thing.id),
+            false => format!(
+                "arn:aws:ec2:{}:{}:{noun}/{}",
+                thing.region, self.account, thing.id
+            ),
         };
-        actions.iter().try_for_each(|action| self.allow(action, &arn, &context))
+        actions
+            .iter()
+            .try_for_each(|action| self.allow(action, &arn, &context))
     }
 
     fn sweep(&mut self, leftover: &Found, now: u64) -> Result<Swept, Trouble> {

@@ -23,7 +23,13 @@ fn platforms() -> Vec<(String, Platform)> {
                 "platform" => blueprint.clone(),
                 other => format!("{blueprint}-{other}"),
             };
-            all.push((name, Platform { text, definitions: [].into() }));
+            all.push((
+                name,
+                Platform {
+                    text,
+                    definitions: [].into(),
+                },
+            ));
         }
     }
     assert!(all.len() >= 5, "{}", all.len());
@@ -64,5 +70,10 @@ fn every_blueprint_survives_what_goes_wrong() {
             }
         }
     }
-    assert!(failed.is_empty(), "{} failed, the first: {}", failed.len(), failed[0]);
+    assert!(
+        failed.is_empty(),
+        "{} failed, the first: {}",
+        failed.len(),
+        failed[0]
+    );
 }

@@ -116,11 +116,11 @@ struct Check<'a> {
 impl<'a> Check<'a> {
     fn of(spec: &'a CheckSpec, checks: &'a Checks) -> Result<Check<'a>, ApplyError> {
         let Some(assertion) = spec.assertion() else {
-            return Err(
-                Failure::new("the check does not say what to look at, or says several things at once")
-                    .way_out(format!("give it exactly one of {}", CheckSpec::kinds()))
-                    .into(),
-            );
+            return Err(Failure::new(
+                "the check does not say what to look at, or says several things at once",
+            )
+            .way_out(format!("give it exactly one of {}", CheckSpec::kinds()))
+            .into());
         };
         Ok(Check {
             assertion,

@@ -15,7 +15,10 @@ async fn provider(document: impl Fn(&str) -> Value, keys: Value) -> String {
     let document = document(&address).to_string().replace("KEYS", &keys_at);
     crate::tests::serve(
         tokio::net::TcpListener::from_std(listener).unwrap(),
-        vec![answer("503 Service Unavailable", "", ""), answer("200 OK", "", &document)],
+        vec![
+            answer("503 Service Unavailable", "", ""),
+            answer("200 OK", "", &document),
+        ],
     );
     address
 }
@@ -72,10 +75,16 @@ async fn a_provider_that_is_not_what_it_should_be_is_not_ready() {
         document
     };
     for (address, wanted) in [
-        (provider(other, keys.clone()).await, "names the issuer `https://elsewhere.example`, not"),
+        (
+            provider(other, keys.clone()).await,
+            "names the issuer `https://elsewhere.example`, not",
+        ),
         (provider(without, keys).await, "has no `token_endpoint`"),
         (provider(document, json!({ "keys": [] })).await, "has no keys yet"),
-        (provider(|_| json!("no document"), json!({})).await, "names the issuer ``"),
+        (
+            provider(|_| json!("no document"), json!({})).await,
+            "names the issuer ``",
+        ),
     ] {
         let failure = Session::new().fails(check(&address)).await;
         let reason = failure.cause.unwrap().reason;
@@ -86,13 +95,19 @@ async fn a_provider_that_is_not_what_it_should_be_is_not_ready() {
 
 #[tokio::test]
 async fn one_role_of_a_form_is_found_and_several_are_not_guessed_among() {
-    let session = Session::with_roles(&["AWSReservedSSO_Administrator_0a1b", "AWSReservedSSO_Developer_0c2d"]);
+    let session = Session::with_roles(&[
+        "AWSReservedSSO_Administrator_0a1b",
+        "AWSReservedSSO_Developer_0c2d",
+    ]);
     let role = |name: &str| {
         spec(json!({
             "iamRole": { "pathPrefix": "/aws-reserved/sso.amazonaws.com/", "name": name }, "within": "10s",
         }))
     };
-    let applied = session.apply(role("^AWSReservedSSO_Administrator_")).await.unwrap();
+    let applied = session
+        .apply(role("^AWSReservedSSO_Administrator_"))
+        .await
+        .unwrap();
     assert_eq!(
         Value::Object(applied.outputs),
         json!({
@@ -104,7 +119,11 @@ async fn one_role_of_a_form_is_found_and_several_are_not_guessed_among() {
     assert!(failure.summary.contains("2 roles"), "{failure:?}");
     let failure = session.fails(role("^Auditor")).await;
     assert!(
-        failure.cause.unwrap().reason.starts_with("none of the 2 roles below /aws-reserved/"),
+        failure
+            .cause
+            .unwrap()
+            .reason
+            .starts_with("none of the 2 roles below /aws-reserved/"),
     );
     let failure = session.fails(role("(")).await;
     assert!(failure.summary.contains("no regular expression"), "{failure:?}");

@@ -73,7 +73,7 @@ async fn held(
             if !json {
                 print!("{}", show::findings(&plan.findings, paint));
             }
-            if refused(&plan, json)? {
+            if !arguments.despite_findings && refused(&plan, json)? {
                 return Ok(1);
             }
             plan
@@ -84,7 +84,7 @@ async fn held(
                 let forecast = forecast(session, &plan, arguments.parallel);
                 println!("{}", show::plan(&plan, &forecast, paint));
             }
-            if refused(&plan, json)? {
+            if !arguments.despite_findings && refused(&plan, json)? {
                 return Ok(1);
             }
             let ask = plan.has_changes() && !arguments.yes;
@@ -109,7 +109,10 @@ fn refused(plan: &Plan, json: bool) -> anyhow::Result<bool> {
     if refused && json {
         super::print_json(&serde_json::json!({ "refused": true, "findings": plan.findings }))?;
     } else if refused {
-        eprintln!("Nothing was done: see what was found before the first change.");
+        eprintln!(
+            "Nothing was done: see what was found before the first change. Who knows better goes on with \
+             --despite-findings."
+        );
     }
     Ok(refused)
 }

@@ -72,6 +72,15 @@ fn write(folder: &Path, documents: &[Document]) -> anyhow::Result<Vec<String>> {
         std::fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
         files.push(path.display().to_string());
     }
+    // Those of a longer policy that was written here before would allow more than this one.
+    for at in documents.len() + 1.. {
+        let path = folder.join(format!("policy-{at}.json"));
+        match std::fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
+            Err(error) => return Err(error).with_context(|| format!("could not remove {}", path.display())),
+        }
+    }
     Ok(files)
 }
 

@@ -159,7 +159,10 @@ fn play(name: &str) -> anyhow::Result<Vec<(String, String)>> {
         Some(text) => Ok(vec![("platform.yaml".to_owned(), text)]),
         None => Err(Usage::error(
             format!("there is no blueprint `{name}`"),
-            format!("there are {CLUSTER}, {}", landfall_catalogue::blueprints().join(", ")),
+            format!(
+                "there are {CLUSTER}, {}",
+                landfall_catalogue::blueprints().join(", ")
+            ),
         )),
     }
 }

@@ -338,9 +338,10 @@ fn at_stake(plan: &Plan, found: &[Found], paint: Paint) -> String {
             let resource = template.and_then(|template| template.interface.resources.get(id));
             resource.is_some_and(|resource| resource.kept)
         };
-        let lost = step.changes.iter().filter(|change| {
-            KEEPS_DATA.contains(&change.kind.as_str()) && !is_kept(&change.subject)
-        });
+        let lost = step
+            .changes
+            .iter()
+            .filter(|change| KEEPS_DATA.contains(&change.kind.as_str()) && !is_kept(&change.subject));
         for change in lost {
             let _ = writeln!(
                 text,

@@ -36,7 +36,10 @@ fn every_blueprint_plans_from_an_empty_account() {
         let stdout = String::from_utf8(output.stdout).unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{file}: {stderr}\n{stdout}");
-        let name = file.trim_end_matches(".yaml").replace("/platform", "").replace('/', "-");
+        let name = file
+            .trim_end_matches(".yaml")
+            .replace("/platform", "")
+            .replace('/', "-");
         insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false, snapshot_path => "plans" }, {
             insta::assert_snapshot!(name, stdout);
         });
@@ -60,5 +63,9 @@ fn a_blueprint_is_written_whole_and_only_where_nothing_is() {
     );
     let again = init();
     assert_eq!(again.status.code(), Some(2));
-    assert!(String::from_utf8(again.stderr).unwrap().contains("exists already"));
+    assert!(
+        String::from_utf8(again.stderr)
+            .unwrap()
+            .contains("exists already")
+    );
 }

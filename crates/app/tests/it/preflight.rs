@@ -148,7 +148,19 @@ fn found(aws: &Emulator) -> String {
 #[test]
 fn what_others_have_is_found_in_ministack() {
     let tools = tools_or_skip!("what_others_have_is_found_in_ministack");
-    insta::assert_snapshot!("preflight_ministack", found(&Emulator::ministack(&tools)));
+    let aws = Emulator::ministack(&tools);
+    insta::assert_snapshot!("preflight_ministack", found(&aws));
+
+    // Who knows better goes on, and meets what was found.
+    let session = session(&aws);
+    let despite = session.run(&["apply", "--yes", "--despite-findings"]);
+    assert!(
+        despite.text.contains("Before the first change:"),
+        "{}",
+        despite.text
+    );
+    assert!(!despite.text.contains("Nothing was done"), "{}", despite.text);
+    assert!(session.records().contains("stepStarted"), "{}", despite.text);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::ask::{Parameters, Query, Refused, Region, parameter};
 use super::thing::{Holder, Thing, child, members, tags, text};
+use crate::ask::{Parameters, Query, Refused, Region, parameter};
 
 pub(super) const BALANCER: &str = "AWS::ElasticLoadBalancingV2::LoadBalancer";
 pub(super) const TARGETS: &str = "AWS::ElasticLoadBalancingV2::TargetGroup";

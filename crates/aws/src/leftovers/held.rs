@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use landfall_model::leftover::{LandmarkKind, Marks};
 use landfall_model::work::{TAG_COMPONENT, TAG_STEP};
 
-use crate::ask::{Refused, Region};
 use super::balancers::{BALANCER, CLASSIC};
 use super::mark;
 use super::network::{GROUP, INTERFACE};
 use super::stacks::Holdings;
 use super::tagged::{self, Confirm, SECRET, STACK_SET, name_of};
 use super::thing::{Holder, Thing};
+use crate::ask::{Refused, Region};
 
 /// Says of each thing which stack has it and what holds it, from what was found beside it. Leaves out what
 /// goes by itself.
@@ -86,7 +86,9 @@ pub(super) fn resolve(
 fn own_step(thing: &Thing) -> Option<String> {
     let component = thing.tags.get(TAG_COMPONENT)?;
     let step = thing.tags.get(TAG_STEP)?;
-    [SECRET, STACK_SET].contains(&thing.kind.as_str()).then(|| format!("landfall:{component}.{step}"))
+    [SECRET, STACK_SET]
+        .contains(&thing.kind.as_str())
+        .then(|| format!("landfall:{component}.{step}"))
 }
 
 /// Who wears each security group: a load balancer rather than one of its interfaces, for people's sake.

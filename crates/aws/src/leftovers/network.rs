@@ -2,9 +2,9 @@
 
 use roxmltree::Node;
 
-use crate::ask::{Parameters, Query, Refused, Region, is_gone, parameter};
 use super::mark::{CLUSTER_KEYS, Mark, cluster_key};
 use super::thing::{Holder, Thing, child, members, tags, text};
+use crate::ask::{Parameters, Query, Refused, Region, is_gone, parameter};
 use landfall_model::work::TAG_PLATFORM;
 
 /// One type of EC2.

@@ -3,10 +3,10 @@
 
 use roxmltree::Node;
 
-use crate::ask::{Parameters, Query, Refused, Region, parameter};
 use super::mark::Mark;
 use super::network::{self, GROUP, TYPES};
 use super::thing::{Own, Thing, members, text};
+use crate::ask::{Parameters, Query, Refused, Region, parameter};
 
 /// A rule of one group that mentions another.
 #[derive(Clone, Debug, PartialEq, Eq)]

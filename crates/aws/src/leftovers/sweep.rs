@@ -4,7 +4,6 @@ use landfall_model::leftover::{Found, Swept};
 use landfall_runner::{ApplyError, Progress};
 use serde_json::json;
 
-use crate::ask::{LOGS, Parameters, Query, Refused, Region, is_gone, parameter};
 use super::balancers::{self, BALANCER, CLASSIC, TARGETS};
 use super::held;
 use super::mark::Mark;
@@ -12,6 +11,7 @@ use super::network::{self, GROUP, INTERFACE, TYPES};
 use super::rules;
 use super::tagged::{self, LOG_GROUP, name_of};
 use super::thing::{Holder, Own, Thing, child, text};
+use crate::ask::{LOGS, Parameters, Query, Refused, Region, is_gone, parameter};
 use crate::trouble::Trouble;
 
 /// Removes a leftover, or says why not. `own` is whose things were searched for, when anybody searched.

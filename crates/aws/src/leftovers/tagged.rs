@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use landfall_model::work::TAG_PLATFORM;
 use serde_json::{Value, json};
 
-use crate::ask::{KEYS, LOGS, Refused, Region, SECRETS, TAGGING, is_gone};
 use super::mark::{CLUSTER_KEYS, Mark, cluster_key, is_named};
 use super::network::TYPES;
 use super::thing::Thing;
+use crate::ask::{KEYS, LOGS, Refused, Region, SECRETS, TAGGING, is_gone};
 
 /// Services without regions, whose things the tagging API lists in `us-east-1` only.
 pub(super) const GLOBAL: [&str; 3] = ["cloudfront", "iam", "route53"];

@@ -5,7 +5,7 @@ mod dns;
 mod names;
 mod permissions;
 mod quotas;
-mod xml;
+pub(crate) mod xml;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,9 +143,12 @@ impl AwsPreflight {
             Err(refused) if refused.trouble.is_code("NoSuchHostedZone") => None,
             answer => answer.map_err(|refused| refused.observing("it could not be read"))?,
         };
-        let Some(mut zone) = answer.as_deref().and_then(zone_of) else {
+        let Some(answer) = answer else {
             return Ok(Answer::Zone(None));
         };
+        // What cannot be read is no proof that there is none.
+        let mut zone = zone_of(&answer)
+            .ok_or_else(|| ObserveError::new("it could not be read", "there is no zone in the answer"))?;
         if !zone.private && self.account.endpoint().is_none() {
             zone.seen = dns::name_servers(&zone.name).await;
         }
@@ -161,7 +164,14 @@ impl AwsPreflight {
             .json(CERTIFICATES, "DescribeCertificate", &body)
             .await
         {
-            Ok(answer) => Ok(certificate_of(&answer["Certificate"])),
+            // What cannot be read is no proof that there is none.
+            Ok(answer) => match certificate_of(&answer["Certificate"]) {
+                Some(certificate) => Ok(Some(certificate)),
+                None => Err(Refused {
+                    action: "acm:DescribeCertificate".to_owned(),
+                    trouble: Trouble::of("InvalidAnswer", "there is no certificate in the answer"),
+                }),
+            },
             Err(refused) if is_gone(&refused.trouble) => Ok(None),
             Err(refused) => Err(refused),
         }

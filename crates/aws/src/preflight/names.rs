@@ -2,6 +2,7 @@
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
+use landfall_cloudformation::resolve::partition;
 use landfall_model::question::Name;
 use landfall_runner::ObserveError;
 use serde_json::{Value, json};
@@ -183,10 +184,10 @@ fn gone(deleted: f64) -> Option<String> {
 
 /// A bucket of one's own is listed. Of others' it is only said that they are not for us.
 async fn bucket(region: Region<'_>, name: &str) -> Result<Name, Refused> {
-    if let Ok(own) = buckets(region).await
-        && own.iter().any(|one| one == name)
-    {
-        return Ok(taken(format!("arn:aws:s3:::{name}")));
+    let own = buckets(region).await;
+    let by_us = || taken(format!("arn:{}:s3:::{name}", partition(region.name)));
+    if own.as_ref().is_ok_and(|own| own.iter().any(|one| one == name)) {
+        return Ok(by_us());
     }
     let call = Call {
         service: "s3",
@@ -197,6 +198,8 @@ async fn bucket(region: Region<'_>, name: &str) -> Result<Name, Refused> {
         body: Vec::new(),
     };
     match region.account.send(&call).await {
+        // Open to us: one of our own, where those could not be listed.
+        Ok(_) if own.is_err() => Ok(by_us()),
         Ok(_) => Ok(Name::TakenElsewhere),
         Err(trouble) if is_gone(&trouble) => Ok(Name::Free),
         // Not for us, or in another region than the one that was asked.
@@ -242,11 +245,14 @@ async fn domain(region: Region<'_>, name: &str) -> Result<Name, ObserveError> {
     if name.contains('.') || region.account.endpoint().is_some() {
         return Ok(Name::Free);
     }
-    let host = format!("{name}.auth.{}.amazoncognito.com", region.name);
-    match dns::resolves(&host).await {
+    let domain = format!("auth.{}.amazoncognito.com", region.name);
+    match dns::is_taken(name, &domain).await {
         Ok(true) => Ok(Name::TakenElsewhere),
         Ok(false) => Ok(Name::Free),
-        Err(why) => Err(ObserveError::new(format!("{host} could not be resolved"), why)),
+        Err(why) => Err(ObserveError::new(
+            format!("{name}.{domain} could not be resolved"),
+            why,
+        )),
     }
 }
 

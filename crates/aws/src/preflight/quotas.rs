@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use landfall_model::question::{Answer, Quota};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::ask::{Parameters, QUOTAS, Query, Refused, Region, parameter};
 use crate::preflight::names;
@@ -19,24 +19,34 @@ pub(super) async fn room(region: Region<'_>, quota: &Quota) -> Result<Answer, Re
     })
 }
 
-/// The account's own limit, or the one that Service Quotas says is usual. None when neither can be asked.
+/// The account's own limit; none when it cannot be told. A limit that has to be waited for is not worth the wait:
+/// most accounts have the usual one.
 async fn limit(region: Region<'_>, quota: &Quota) -> Option<u64> {
+    const TRIES: usize = 2;
     let body = json!({ "ServiceCode": quota.service, "QuotaCode": quota.code });
-    // A limit that has to be waited for is not worth the wait: most accounts have the usual one.
-    for action in ["GetServiceQuota", "GetServiceQuota", "GetAWSDefaultServiceQuota"] {
-        if let Ok(answer) = region.json(QUOTAS, action, &body).await
-            && let Some(value) = answer["Quota"]["Value"].as_f64()
-            && value >= 0.0
-        {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a limit is a whole number that was just seen to be positive"
-            )]
-            return Some(value as u64);
+    for _ in 0..TRIES {
+        match region.json(QUOTAS, "GetServiceQuota", &body).await {
+            Ok(answer) => return told(&answer),
+            // Nobody has ever asked for another one, so that the usual one holds. After any other refusal the
+            // account's own may be higher.
+            Err(refused) if refused.trouble.is_code("NoSuchResource") => {
+                let usual = region.json(QUOTAS, "GetAWSDefaultServiceQuota", &body).await;
+                return told(&usual.ok()?);
+            }
+            Err(_) => {}
         }
     }
     None
+}
+
+fn told(answer: &Value) -> Option<u64> {
+    let value = answer["Quota"]["Value"].as_f64().filter(|value| *value >= 0.0)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a limit is a whole number that was just seen to be positive"
+    )]
+    Some(value as u64)
 }
 
 /// What is used, by place.

@@ -3,7 +3,7 @@
 use roxmltree::Node;
 
 /// What `read` makes of every member of the first list with this name. A page that is no XML has none.
-pub(super) fn all<T>(page: &str, list: &str, read: impl Fn(Node<'_, '_>) -> Option<T>) -> Vec<T> {
+pub(crate) fn all<T>(page: &str, list: &str, read: impl Fn(Node<'_, '_>) -> Option<T>) -> Vec<T> {
     let Ok(document) = roxmltree::Document::parse(page) else {
         return Vec::new();
     };
@@ -16,11 +16,11 @@ pub(super) fn all<T>(page: &str, list: &str, read: impl Fn(Node<'_, '_>) -> Opti
 }
 
 /// The child with this name.
-pub(super) fn child<'a, 'input>(node: Node<'a, 'input>, name: &str) -> Option<Node<'a, 'input>> {
+pub(crate) fn child<'a, 'input>(node: Node<'a, 'input>, name: &str) -> Option<Node<'a, 'input>> {
     node.children().find(|child| child.tag_name().name() == name)
 }
 
 /// The text of the child with this name.
-pub(super) fn text(node: Node<'_, '_>, name: &str) -> Option<String> {
+pub(crate) fn text(node: Node<'_, '_>, name: &str) -> Option<String> {
     child(node, name)?.text().map(str::trim).map(str::to_owned)
 }

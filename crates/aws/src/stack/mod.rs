@@ -515,7 +515,9 @@ impl Provider for Stacks {
             for stack in page.stacks() {
                 let tags = tags(stack);
                 // The stacks of a stack set carry its tags, and are its business.
-                let of_a_set = stack.stack_name().is_some_and(|name| name.starts_with("StackSet-"));
+                let of_a_set = stack
+                    .stack_name()
+                    .is_some_and(|name| name.starts_with("StackSet-"));
                 if let (true, Some(component), Some(step)) = (
                     tags.get(TAG_PLATFORM) == Some(&platform)
                         && !of_a_set

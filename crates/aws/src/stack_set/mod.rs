@@ -12,7 +12,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::types::{
-    CallAs as As, PermissionModels, StackInstanceSummary, StackSet, StackSetStatus,
+    CallAs as As, PermissionModels, StackInstanceDetailedStatus, StackInstanceSummary, StackSet,
+    StackSetStatus,
 };
 use landfall_cloudformation::stack_set::{self, Ended, Instance, Standing as Set};
 use landfall_model::StepId;
@@ -297,14 +298,21 @@ async fn instances(
 }
 
 fn instance(summary: &StackInstanceSummary) -> Instance {
+    let detail = summary
+        .stack_instance_status()
+        .and_then(|status| status.detailed_status());
+    let state = match detail {
+        // It stays out of date for as long as the account is suspended, whatever is done.
+        Some(StackInstanceDetailedStatus::SkippedSuspendedAccount) => stack_set::SUSPENDED,
+        _ => summary
+            .status()
+            .map_or(stack_set::CURRENT, |status| status.as_str()),
+    };
     Instance {
         account: summary.account().unwrap_or_default().to_owned(),
         region: summary.region().unwrap_or_default().to_owned(),
         unit: summary.organizational_unit_id().map(str::to_owned),
-        state: summary
-            .status()
-            .map_or(stack_set::CURRENT, |status| status.as_str())
-            .to_owned(),
+        state: state.to_owned(),
         reason: summary.status_reason().unwrap_or_default().to_owned(),
     }
 }

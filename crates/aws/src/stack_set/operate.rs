@@ -48,6 +48,8 @@ struct Over {
 /// How often instances are made that fail because a role cannot be assumed yet, and how long is waited.
 const TRIES: u32 = 4;
 const UNTIL_A_ROLE_IS_SEEN: Duration = Duration::from_secs(15);
+/// How often a stack set is emptied that fills up again or will not get empty, before a person is asked.
+const REMOVALS: usize = 20;
 
 /// How long an operation may take to show after it was begun.
 const OPERATION_SHOWS: Duration = Duration::from_secs(30);
@@ -341,7 +343,7 @@ impl Operator<'_> {
     /// Deletes all instances, then the set. Returns what their template keeps, a sentence each.
     pub(super) async fn remove_all(&self, id: &str, platform: &str) -> Result<Vec<String>, ApplyError> {
         let mut kept = Vec::new();
-        loop {
+        for _ in 0..REMOVALS {
             self.until_idle().await?;
             // By its id: a stack set that was made anew under this name is another one.
             let found = describe(&self.client, id, self.call_as, Some(self.progress))
@@ -389,6 +391,11 @@ impl Operator<'_> {
                 Err(trouble) => return Err(self.failing("deleting")(trouble)),
             }
         }
+        Err(
+            Failure::new(format!("the stack set {} does not become empty", self.name))
+                .way_out("look in its console which instances stay and why, then run the command again")
+                .into(),
+        )
     }
 
     /// Waits for whatever goes on, and tells how the last operation of this very intent ended.

@@ -501,8 +501,18 @@ const FUNCTIONS: [(&str, &str, &str, &str); 32] = [
     ("type", "type(value)", "a", "any"),
     ("dyn", "dyn(value)", "a", "any"),
     ("cidrSubnet", "cidrSubnet('10.0.0.0/16', 8, 2)", "tii", "text"),
-    ("cidrContains", "cidrContains('10.0.0.0/16', '10.0.2.0/24')", "tt", "bool"),
-    ("cidrOverlaps", "cidrOverlaps('10.0.0.0/16', '10.0.2.0/24')", "tt", "bool"),
+    (
+        "cidrContains",
+        "cidrContains('10.0.0.0/16', '10.0.2.0/24')",
+        "tt",
+        "bool",
+    ),
+    (
+        "cidrOverlaps",
+        "cidrOverlaps('10.0.0.0/16', '10.0.2.0/24')",
+        "tt",
+        "bool",
+    ),
     ("cidrPrefix", "cidrPrefix('10.0.0.0/16')", "t", "int"),
 ];
 

@@ -440,8 +440,14 @@ mod tests {
             ("${steps.vpc != '' && inputs.count > 2}", "false"),
             ("${inputs.count > 2 && steps.vpc != ''}", "false"),
             ("${steps.vpc != '' || inputs.count == 2}", "true"),
-            ("${steps.vpc != '' && inputs.count > 2 ? steps.vpc : 'none'}", "\"none\""),
-            ("${steps.vpc != '' && inputs.count == 2}", "after {StepId(network.vpc)}"),
+            (
+                "${steps.vpc != '' && inputs.count > 2 ? steps.vpc : 'none'}",
+                "\"none\"",
+            ),
+            (
+                "${steps.vpc != '' && inputs.count == 2}",
+                "after {StepId(network.vpc)}",
+            ),
         ] {
             assert_eq!(evaluated(expression), value, "{expression}");
         }
@@ -454,7 +460,10 @@ mod tests {
             ("${cidrSubnet('10.52.16.0/20', 2, 2)}", "\"10.52.24.0/22\""),
             ("${cidrSubnet('10.52.16.0/20', 4, 12)}", "\"10.52.28.0/24\""),
             ("${cidrSubnet('10.52.16.0/20', 8, 242)}", "\"10.52.31.32/28\""),
-            ("${cidrSubnet('0.0.0.0/0', 32, 4294967295)}", "\"255.255.255.255/32\""),
+            (
+                "${cidrSubnet('0.0.0.0/0', 32, 4294967295)}",
+                "\"255.255.255.255/32\"",
+            ),
             ("${cidrContains('10.0.0.0/16', '10.0.2.0/24')}", "true"),
             ("${cidrContains('10.0.2.0/24', '10.0.0.0/16')}", "false"),
             ("${cidrContains('10.0.0.0/16', '10.0.255.255')}", "true"),

@@ -459,14 +459,12 @@ fn input_types(inputs: &IndexMap<String, Input>) -> Type {
 
 /// What a check gives, by what it asserts.
 fn check_outputs(step: &Step) -> Type {
-    let text = |names: &[&'static str]| {
-        Type::object("output", names.iter().map(|name| (*name, Type::Text)))
-    };
-    match step.spec.as_object().and_then(|spec| {
-        CheckSpec::KINDS
-            .into_iter()
-            .find(|kind| spec.contains_key(*kind))
-    }) {
+    let text = |names: &[&'static str]| Type::object("output", names.iter().map(|name| (*name, Type::Text)));
+    match step
+        .spec
+        .as_object()
+        .and_then(|spec| CheckSpec::KINDS.into_iter().find(|kind| spec.contains_key(*kind)))
+    {
         Some("identity") => text(&["account", "arn"]),
         Some("dns") => Type::object("output", [("answers", Type::List(Box::new(Type::Text)))]),
         Some("http") => Type::object("output", [("status", Type::Int)]),

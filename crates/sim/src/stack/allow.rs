@@ -47,7 +47,12 @@ impl State {
 
     /// The same for asking what would change.
     pub(super) fn allow_preview(&self, region: &str, name: &str) -> Result<(), Trouble> {
-        let asking = ["GetTemplate", "CreateChangeSet", "DescribeChangeSet", "DeleteChangeSet"];
+        let asking = [
+            "GetTemplate",
+            "CreateChangeSet",
+            "DescribeChangeSet",
+            "DeleteChangeSet",
+        ];
         asking
             .iter()
             .try_for_each(|action| self.allow_stack(action, region, name))

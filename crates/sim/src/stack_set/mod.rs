@@ -163,7 +163,12 @@ impl SimStackSets {
         self.world
             .call(progress, |state, now| {
                 state.allow_stack_set("DescribeStackSet", name)?;
-                for action in ["ListStackInstances", "ListStackSetOperations", "DescribeStackSetOperation", "ListStackSetOperationResults"] {
+                for action in [
+                    "ListStackInstances",
+                    "ListStackSetOperations",
+                    "DescribeStackSetOperation",
+                    "ListStackSetOperationResults",
+                ] {
                     if state.stack_set(name).is_some() {
                         state.allow_stack_set(action, name)?;
                     }

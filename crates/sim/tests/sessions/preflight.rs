@@ -458,8 +458,9 @@ async fn a_missing_statement_is_found_and_a_whole_policy_is_enough() {
         let mut statements = policy.statements.clone();
         let missing = statements.remove(at);
         let findings = found(&statements).await;
-        let refused = findings.iter().any(|one| one.weight == Weight::Refuses);
-        assert!(refused, "without {} nothing is found", missing.sid);
+        // One that is needed for a name not known yet only warns.
+        let told = findings.iter().any(|one| one.weight != Weight::Unchecked);
+        assert!(told, "without {} nothing is found", missing.sid);
     }
 }
 

@@ -259,22 +259,30 @@ DICE = [
 
 
 def show():
-    text = '\n'.join(lines())
+    print('\n'.join(lines()))
+
+
+def plain(text):
     for dice, name in DICE:
         text = re.sub(dice, name, text)
-    print(text)
+    return text
 
 
 def lines():
+    """Sorted once ids made by chance are taken out: services list in no order, and ids would make another."""
     for what in sorted(seen):
         yield what
-        for key, value in seen[what].items() if isinstance(seen[what], dict) else [('', seen[what])]:
-            long = len(json.dumps(value)) > 140
-            if isinstance(value, list) and long:
-                yield f'  {key}:'
-                yield from (f'    {part if isinstance(part, str) else json.dumps(part, sort_keys=True)}' for part in value)
-            elif isinstance(value, dict) and long:
-                yield f'  {key}:'
-                yield from (f'    {name}: {json.dumps(part, sort_keys=True)}' for name, part in value.items())
-            else:
-                yield f'  {key}: {json.dumps(value, sort_keys=True)}'
+        entries = seen[what].items() if isinstance(seen[what], dict) else [('', seen[what])]
+        yield from sorted(plain('\n'.join(entry(key, value))) for key, value in entries)
+
+
+def entry(key, value):
+    long = len(json.dumps(value)) > 140
+    if isinstance(value, list) and long:
+        yield f'  {key}:'
+        yield from (f'    {part if isinstance(part, str) else json.dumps(part, sort_keys=True)}' for part in value)
+    elif isinstance(value, dict) and long:
+        yield f'  {key}:'
+        yield from sorted(plain(f'    {name}: {json.dumps(part, sort_keys=True)}') for name, part in value.items())
+    else:
+        yield f'  {key}: {json.dumps(value, sort_keys=True)}'

@@ -11,4 +11,4 @@ print(json.dumps({
     'detectors': len(client('guardduty').list_detectors()['DetectorIds']),
     'functions': {f['FunctionName'].split('-Function-')[0]: f['Runtime'] for f in client('lambda').list_functions()['Functions']},
     'log groups': {g['logGroupName']: g.get('retentionInDays') for g in client('logs').describe_log_groups()['logGroups']},
-}, indent=1))
+}, indent=1, sort_keys=True))
