@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 use landfall_model::SourceFile;
-use landfall_model::work::Known;
+use landfall_model::work::{Known, StackWork, Step};
 use landfall_model::yaml::{self, Node};
 use serde_json::{Map, Value, json};
 
@@ -36,6 +36,18 @@ pub struct Place<'a> {
     pub account: &'a str,
     /// The stack's name.
     pub stack: &'a str,
+}
+
+impl<'a> Place<'a> {
+    /// Where a step's stack is, or will be.
+    pub fn of(step: &'a Step, work: &'a StackWork) -> Place<'a> {
+        Place {
+            partition: partition(&work.region),
+            region: &work.region,
+            account: &step.facts.account,
+            stack: &work.name,
+        }
+    }
 }
 
 /// A template with its parameters filled in.

@@ -135,7 +135,8 @@ pub fn plan_apply(wanted: Wanted, seen: &Seen, id: PlanId, made_at: String) -> R
         made_at,
         purpose: Purpose::Apply,
         steps: in_order(steps),
-        findings: wanted.warnings.clone(),
+        // What the file and the world have to say is found once there is a plan to look at.
+        findings: Vec::new(),
         wanted,
         marks: None,
     })

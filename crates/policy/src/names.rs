@@ -27,12 +27,7 @@ impl<'a> Names<'a> {
             let Work::Stack(work) = &step.work else {
                 return None;
             };
-            let place = Place {
-                partition: partition(&work.region),
-                region: &work.region,
-                account: &step.facts.account,
-                stack: &work.name,
-            };
+            let place = Place::of(step, work);
             let resolved = resolve(&work.template, &work.parameters, &place);
             Some(Made { place, resolved })
         });

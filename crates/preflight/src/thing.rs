@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use landfall_cloudformation::resolve::{partition, pattern, refers_to, unknown};
+use landfall_cloudformation::resolve::{pattern, refers_to, unknown};
 use landfall_cloudformation::{Place, is_unknown, resolve};
 use landfall_model::StepId;
 use landfall_model::finding::{Finding, Weight};
 use landfall_model::question::Upcoming;
-use landfall_model::work::{StackWork, Step, Work};
+use landfall_model::work::{StackWork, Work};
 use serde_json::Value;
 
 /// One resource of a step to come.
@@ -47,7 +47,7 @@ fn of_stack(upcoming: &Upcoming, stack: &StackWork) -> Vec<Thing> {
         standing,
         after_remains,
     } = upcoming;
-    let resolved = resolve(&stack.template, &stack.parameters, &place(step, stack));
+    let resolved = resolve(&stack.template, &stack.parameters, &Place::of(step, stack));
     let present = resolved
         .resources
         .into_iter()
@@ -65,16 +65,6 @@ fn of_stack(upcoming: &Upcoming, stack: &StackWork) -> Vec<Thing> {
             adopts: stack.existing.is_some(),
         })
         .collect()
-}
-
-/// Where a stack will be.
-pub(crate) fn place<'a>(step: &'a Step, stack: &'a StackWork) -> Place<'a> {
-    Place {
-        partition: partition(&stack.region),
-        region: &stack.region,
-        account: &step.facts.account,
-        stack: &stack.name,
-    }
 }
 
 /// Leaves out what CloudFormation looks up itself: what a dynamic reference stands for is known to nobody here.

@@ -135,9 +135,10 @@ impl Session {
         let seen = self.look(Look::AtChanges).await?;
         let mut plan =
             landfall_engine::plan_apply(self.wanted.clone(), &seen, self.plan_id(), self.clock.now())?;
-        resources::of_creations(&mut plan);
+        let upcoming = landfall_engine::upcoming(&plan);
+        resources::of_creations(&mut plan, &upcoming);
         self.estimate(&mut plan).await?;
-        plan.findings = self.preflight(&plan).await;
+        plan.findings = self.look_ahead(&plan, &upcoming).await;
         Ok(plan)
     }
 

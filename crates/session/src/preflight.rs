@@ -16,13 +16,17 @@ impl Session {
     /// What would go wrong when this plan were carried out now. Never an error: what could not be asked is a
     /// finding too.
     pub async fn preflight(&self, plan: &Plan) -> Vec<Finding> {
-        let upcoming = landfall_engine::upcoming(plan);
+        self.look_ahead(plan, &landfall_engine::upcoming(plan)).await
+    }
+
+    /// The same, for steps that are filled in already.
+    pub(crate) async fn look_ahead(&self, plan: &Plan, upcoming: &[Upcoming]) -> Vec<Finding> {
         let today = self.clock.now();
         let today = today.get(..10).unwrap_or_default();
         let mut found = plan.wanted.warnings.clone();
-        found.extend(landfall_preflight::findings(&upcoming, today));
+        found.extend(landfall_preflight::findings(upcoming, today));
         if let Some(preflight) = self.providers.preflight() {
-            let inquiries = landfall_preflight::inquiries(&upcoming, self.permissions(&upcoming));
+            let inquiries = landfall_preflight::inquiries(upcoming, self.permissions(upcoming));
             let questions: Vec<Question> = inquiries.iter().map(|inquiry| inquiry.question.clone()).collect();
             let answers = ask(preflight.as_ref(), self.clock.as_ref(), &questions).await;
             for (inquiry, answer) in inquiries.iter().zip(answers) {

@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 
-use landfall_cloudformation::resolve::{Place, partition, resolve};
+use landfall_cloudformation::resolve::{Place, resolve};
 use landfall_engine::{Evaluator, Expressions, Seen};
 use landfall_model::StepId;
 use landfall_model::plan::{Action, Plan};
 use landfall_model::provider::{Change, Effect, Outputs};
-use landfall_model::work::{StackWork, Step, Work};
+use landfall_model::question::Upcoming;
+use landfall_model::work::{Step, Work};
 
 /// Leaves out of a plan's creations what no condition asks for. What is not known yet stays.
-pub(crate) fn of_creations(plan: &mut Plan) {
-    for upcoming in landfall_engine::upcoming(plan) {
+pub(crate) fn of_creations(plan: &mut Plan, upcoming: &[Upcoming]) {
+    for upcoming in upcoming {
         let Some(left_out) = left_out(&upcoming.step) else {
             continue;
         };
@@ -73,20 +74,7 @@ fn left_out(step: &Step) -> Option<Vec<String>> {
     let Work::Stack(stack) = &step.work else {
         return None;
     };
-    let StackWork {
-        name,
-        region,
-        template,
-        parameters,
-        ..
-    } = stack.as_ref();
-    let place = Place {
-        partition: partition(region),
-        region,
-        account: &step.facts.account,
-        stack: name,
-    };
-    let resolved = resolve(template, parameters, &place);
+    let resolved = resolve(&stack.template, &stack.parameters, &Place::of(step, stack));
     let absent = resolved
         .resources
         .into_iter()

@@ -27,7 +27,7 @@ async fn create(
     name: &str,
     progress: Option<&Progress>,
 ) -> Result<(), Trouble> {
-    let parameters: Vec<Parameter> = given(work)?
+    let parameters: Vec<Parameter> = given(&work.parameters)?
         .into_iter()
         .map(|(name, value)| {
             Parameter::builder()
@@ -283,7 +283,7 @@ async fn is_up_to_date(
         && tags(stack)
             .iter()
             .all(|(key, value)| wanted_tags.get(*key).is_some_and(|wanted| wanted == value));
-    let given = given(work)?;
+    let given = given(&work.parameters)?;
     let same_parameters = work.interface.parameters.iter().all(|(name, declared)| {
         let now = stack
             .parameters()

@@ -695,8 +695,8 @@ fn gone(name: &str) -> ApplyError {
 }
 
 /// The parameters a step gives, which must all be known by now.
-fn given(work: &StackWork) -> Result<BTreeMap<&str, &str>, Trouble> {
-    work.parameters
+pub(crate) fn given(parameters: &BTreeMap<String, Known<String>>) -> Result<BTreeMap<&str, &str>, Trouble> {
+    parameters
         .iter()
         .map(|(name, value)| match value {
             Known::Value(value) => Ok((name.as_str(), value.as_str())),

@@ -12,12 +12,13 @@ use aws_sdk_cloudformation::types::{
 use landfall_cloudformation::stack_set::{self, Ended, Group, Standing as Set};
 use landfall_model::definition::{CallAs, RegionConcurrency};
 use landfall_model::provider::Failure;
-use landfall_model::work::{Known, StackSetWork, Step, Targets};
+use landfall_model::work::{StackSetWork, Step, Targets};
 use landfall_runner::{ApplyError, Intent, Progress};
 
 use super::{Found, describe, said};
 use crate::account::Account;
 use crate::bucket::{Body, body};
+use crate::stack::given;
 use crate::trouble::{Pace, Trouble, patiently};
 
 /// Works on one stack set for one intent.
@@ -152,7 +153,7 @@ impl Operator<'_> {
         )
         .await
         .map_err(&failing)?;
-        let parameters = parameters(&given(work).map_err(&failing)?);
+        let parameters = parameters(&given(&work.parameters).map_err(&failing)?);
         self.progress.say("making the stack set");
         let made = patiently(Some(self.progress), || {
             let mut call = self
@@ -208,7 +209,7 @@ impl Operator<'_> {
         )
         .await
         .map_err(&failing)?;
-        let mut values = given(work).map_err(&failing)?;
+        let mut values = given(&work.parameters).map_err(&failing)?;
         // What is not given any more goes back to the template's default.
         for (name, declared) in &work.interface.parameters {
             if let (true, Some(default)) = (standing.parameters.contains_key(name), &declared.default) {
@@ -577,20 +578,6 @@ impl Operator<'_> {
 fn is_too_early(failure: &Failure) -> bool {
     let cause = failure.cause.as_ref();
     cause.is_some_and(|cause| cause.reason.contains("role with trust relationship"))
-}
-
-/// The values a step gives, which must all be known by now.
-fn given(work: &StackSetWork) -> Result<BTreeMap<&str, &str>, Trouble> {
-    work.parameters
-        .iter()
-        .map(|(name, value)| match value {
-            Known::Value(value) => Ok((name.as_str(), value.as_str())),
-            Known::After(_) => Err(Trouble::Other {
-                code: "NotKnownYet".to_owned(),
-                message: format!("the parameter `{name}` still waits for other steps"),
-            }),
-        })
-        .collect()
 }
 
 fn parameters(values: &BTreeMap<&str, &str>) -> Vec<Parameter> {

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use landfall_cloudformation::resolve::{Place, Resolved, Template, partition, refers_to};
+use landfall_cloudformation::resolve::{Place, Resolved, Template, refers_to};
 use landfall_model::SourceFile;
 use landfall_model::provider::{Change, Effect, Outputs, PropertyChange};
 use landfall_model::template::TemplateInterface;
@@ -92,13 +92,7 @@ impl Spec {
             .iter()
             .map(|(name, value)| (name.clone(), Known::Value(value.clone())))
             .collect();
-        let place = Place {
-            partition: partition(&work.region),
-            region: &work.region,
-            account: &step.facts.account,
-            stack: &work.name,
-        };
-        let resolved = written.template.resolve(&known, &place);
+        let resolved = written.template.resolve(&known, &Place::of(step, work));
         let mut interface = work.interface.clone();
         let stays = |exists: Option<bool>| exists != Some(false);
         interface.resources.retain(|id, _| {
