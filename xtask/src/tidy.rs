@@ -24,6 +24,12 @@ const WALLS: &[(&str, &[&str])] = &[
         &["landfall-model", "landfall-runner", "landfall-cloudformation"],
     ),
     ("landfall-web", &["landfall-model", "landfall-runner"]),
+    ("landfall-kinds", &[]),
+    ("landfall-apiserver", &["landfall-kinds"]),
+    (
+        "landfall-kube",
+        &["landfall-model", "landfall-runner", "landfall-kinds"],
+    ),
     ("landfall-local", &["landfall-model", "landfall-runner"]),
     ("landfall-store", &["landfall-model", "landfall-runner"]),
     (
@@ -33,6 +39,9 @@ const WALLS: &[(&str, &[&str])] = &[
             "landfall-runner",
             "landfall-cloudformation",
             "landfall-policy",
+            "landfall-kinds",
+            "landfall-apiserver",
+            "landfall-kube",
         ],
     ),
     (

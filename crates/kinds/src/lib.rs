@@ -1,0 +1,1 @@
+//! What Kubernetes kinds look like.
