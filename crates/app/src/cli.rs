@@ -35,6 +35,9 @@ pub(crate) struct Common {
     /// Print JSON for programs instead of text for people.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Reach clusters by the contexts of this kubeconfig that are called like them, instead of through EKS.
+    #[arg(long, env = "LANDFALL_KUBECONFIG", value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,6 +60,12 @@ pub(crate) enum Command {
     Graph(Graph),
     /// Print the smallest IAM policy that carrying the platform out needs.
     Policy(Policy),
+    /// Open what a component shows people: its page, through the cluster's API where it is not exposed.
+    Open(Open),
+    /// Let kubectl reach the platform's clusters: adds an entry to a kubeconfig.
+    Kubeconfig(Kubeconfig),
+    /// Print a token for a cluster's API, as kubectl asks for one. The entry made by `kubeconfig` calls this.
+    Token(Token),
     /// Print the JSON Schema of a file format, for editors.
     Schema(Schema),
     /// Try everything here, now, in a simulated cloud.
@@ -184,6 +193,50 @@ pub(crate) struct Policy {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct Open {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The component, by its name in the platform file; without one, those that can be opened are listed.
+    pub(crate) component: Option<String>,
+    /// The port on this machine; one that is free without it.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// Do not start a browser.
+    #[arg(long)]
+    pub(crate) no_browser: bool,
+    /// Do not show what to sign in with.
+    #[arg(long)]
+    pub(crate) no_credentials: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Kubeconfig {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The cluster's name; all clusters of the platform without it.
+    pub(crate) cluster: Option<String>,
+    /// The kubeconfig to write to; the first of KUBECONFIG, or `~/.kube/config`, without it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+    /// Make it the current context.
+    #[arg(long)]
+    pub(crate) set_current: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Token {
+    /// The EKS cluster's name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: String,
+    /// Its region.
+    #[arg(long, value_name = "REGION", env = "AWS_REGION")]
+    pub(crate) region: String,
+    /// The account it is in; credentials of any other are refused.
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: String,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct Schema {
     /// The file format.
     #[arg(value_enum)]
@@ -213,6 +266,9 @@ pub(crate) struct Up {
     /// Keep the files in this folder; without it they go into one that is removed afterwards.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
+    /// Stay before taking everything back, until Enter or Ctrl-C, for a look around with kubectl.
+    #[arg(long)]
+    pub(crate) stay: bool,
 }
 
 #[derive(Args, Debug)]

@@ -169,6 +169,19 @@ pub(crate) struct Region<'a> {
     pub(crate) patient: bool,
 }
 
+/// The host at which a service of a region answers.
+pub(crate) fn service_host(service: &str, region: &str) -> String {
+    let is_global = matches!(service, "iam" | "route53");
+    match region {
+        _ if region.starts_with("cn-") && service == "iam" => "iam.cn-north-1.amazonaws.com.cn".to_owned(),
+        _ if region.starts_with("cn-") && is_global => format!("{service}.amazonaws.com.cn"),
+        _ if region.starts_with("us-gov-") && is_global => format!("{service}.us-gov.amazonaws.com"),
+        _ if is_global => format!("{service}.amazonaws.com"),
+        _ if region.starts_with("cn-") => format!("{service}.{region}.amazonaws.com.cn"),
+        _ => format!("{service}.{region}.amazonaws.com"),
+    }
+}
+
 impl Region<'_> {
     /// The ARN of a thing of EC2, whose answers have none.
     pub(crate) fn arn(&self, service: &str, resource: &str) -> String {
@@ -188,17 +201,7 @@ impl Region<'_> {
 
     /// Where a service of this region answers.
     pub(crate) fn address(&self, service: &str) -> String {
-        let name = self.name;
-        let is_global = matches!(service, "iam" | "route53");
-        let host = match name {
-            _ if name.starts_with("cn-") && service == "iam" => "iam.cn-north-1.amazonaws.com.cn".to_owned(),
-            _ if name.starts_with("cn-") && is_global => format!("{service}.amazonaws.com.cn"),
-            _ if name.starts_with("us-gov-") && is_global => format!("{service}.us-gov.amazonaws.com"),
-            _ if is_global => format!("{service}.amazonaws.com"),
-            _ if name.starts_with("cn-") => format!("{service}.{name}.amazonaws.com.cn"),
-            _ => format!("{service}.{name}.amazonaws.com"),
-        };
-        self.account.address(&host)
+        self.account.address(&service_host(service, self.name))
     }
 
     /// The region that services of the whole account answer for, in the partition of this one.

@@ -10,6 +10,7 @@
 mod account;
 mod ask;
 mod bucket;
+mod eks;
 mod existing;
 mod leftovers;
 mod preflight;
@@ -22,6 +23,7 @@ mod stack_set;
 mod trouble;
 
 pub use account::{Account, ConnectError};
+pub use eks::{EksCluster, EksToken};
 pub use leftovers::Leftovers;
 pub use preflight::AwsPreflight;
 pub use records::S3Place;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use landfall_model::StepId;
 use landfall_model::definition::{
-    CheckSpec, EntitySpec, FilesSpec, ObjectsSpec, SecretSpec, StackSetSpec, StackSpec, StepKind,
+    CheckSpec, EntitySpec, FilesSpec, ObjectsSpec, OpenSpec, SecretSpec, StackSetSpec, StackSpec, StepKind,
 };
 use landfall_model::provider::Outputs;
 use landfall_model::wanted::{Wanted, WantedStep, WantedTemplate};
@@ -151,6 +151,24 @@ impl<'a> Evaluator<'a> {
         written
             .map(|written| self.in_component(component, written))
             .transpose()
+    }
+
+    /// What is opened of a component; nothing when its definition opens nothing.
+    ///
+    /// # Errors
+    /// An expression that has no value; what it gives is not of the right form.
+    pub fn open(&self, component: &str) -> Result<Option<Known<OpenSpec>>, StepError> {
+        let wanted = self.wanted.components.get(component);
+        let Some(written) = wanted.and_then(|component| component.open.as_ref()) else {
+            return Ok(None);
+        };
+        let value = self.in_component(component, written)?;
+        let after = waits_for(&value);
+        Ok(Some(if after.is_empty() {
+            Known::Value(typed(value)?)
+        } else {
+            Known::After(after)
+        }))
     }
 
     /// The known outputs of a component; those still waiting are left out.
@@ -552,6 +570,7 @@ fn objects(mut spec: Value) -> Result<ObjectsWork, StepError> {
         manifests: _,
         namespace,
         controls,
+        force,
         outputs,
         within,
     } = typed(spec)?;
@@ -567,6 +586,7 @@ fn objects(mut spec: Value) -> Result<ObjectsWork, StepError> {
         cluster,
         objects,
         controls,
+        force,
         outputs,
         within_s: within.as_secs(),
     })

@@ -9,6 +9,12 @@ use serde_json::Value;
 
 use crate::platform::ApiVersion;
 
+pub use crate::assertion::{
+    Assertion, CheckSpec, ConnectionCheck, ConnectionFrom, DnsCheck, Expected, HttpCheck, IamRoleCheck,
+    IdentityCheck, LogsCheck, OidcCheck, PrometheusCheck, RecordType, SignInCheck, TlsCheck,
+};
+pub use crate::request::{RequestAuth, RequestCall, RequestLists, RequestResource, RequestSpec};
+
 /// The kind of a definition file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ComponentKind {
@@ -61,6 +67,96 @@ pub struct DefinitionSpec {
     /// What other components may refer to.
     #[serde(default)]
     pub outputs: IndexMap<String, OutputDefinition>,
+    /// What `landfall open` shows of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<OpenSpec>,
+}
+
+/// What `landfall open` shows of a component: an address, or a service in a cluster that is reached through its
+/// API, and what to sign in with. Exactly one of `service` and `url` is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OpenSpec {
+    /// A service in a cluster, reached through the cluster's API without being exposed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<OpenService>,
+    /// An address that answers by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// What people sign in with at first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<OpenCredential>,
+}
+
+/// A service in a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OpenService {
+    /// The name of the EKS cluster.
+    pub cluster: String,
+    /// The service's namespace.
+    pub namespace: String,
+    /// The service's name.
+    pub name: String,
+    /// The service's port.
+    pub port: u16,
+    /// How it is spoken to.
+    #[serde(default)]
+    pub scheme: OpenScheme,
+    /// Where to begin, such as `/login`.
+    #[serde(default = "default_open_path")]
+    pub path: String,
+}
+
+/// How a service is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OpenScheme {
+    /// In plain text, inside the encrypted connection to the cluster's API.
+    #[default]
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl OpenScheme {
+    /// As an address has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            OpenScheme::Http => "http",
+            OpenScheme::Https => "https",
+        }
+    }
+}
+
+/// Something to sign in with: a value everyone may know, or a key of a Secret in the service's cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OpenCredential {
+    /// What it is called, such as `password`.
+    pub label: String,
+    /// The value, when it is no secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Where it lies, when it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<OpenSecret>,
+}
+
+/// A key of a Kubernetes Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OpenSecret {
+    /// The Secret's namespace.
+    pub namespace: String,
+    /// The Secret's name.
+    pub name: String,
+    /// The key in it.
+    pub key: String,
+}
+
+fn default_open_path() -> String {
+    "/".to_owned()
 }
 
 /// Something that must hold between the inputs of a definition.
@@ -122,7 +218,8 @@ pub enum OutputType {
     Object,
 }
 
-/// One step. Exactly one of `stack`, `stackSet`, `objects`, `secret`, `files`, `entity`, `check` says what it does.
+/// One step. Exactly one of `stack`, `stackSet`, `objects`, `secret`, `request`, `files`, `entity`, `check` says what
+/// it does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StepDefinition {
@@ -156,6 +253,9 @@ pub struct StepDefinition {
     /// A value generated once and kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretSpec>,
+    /// Things kept by a web API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestSpec>,
     /// A folder rendered from a skeleton.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<FilesSpec>,
@@ -179,6 +279,8 @@ pub enum StepKind {
     Objects,
     /// A value generated once and kept.
     Secret,
+    /// Things kept by a web API.
+    Request,
     /// A folder rendered from a skeleton.
     Files,
     /// Entries for the software catalog.
@@ -191,11 +293,12 @@ pub enum StepKind {
 
 impl StepKind {
     /// Every kind a definition may ask for, with the key that names it in `component.yaml`.
-    pub const ALL: [(StepKind, &'static str); 7] = [
+    pub const ALL: [(StepKind, &'static str); 8] = [
         (StepKind::Stack, "stack"),
         (StepKind::StackSet, "stackSet"),
         (StepKind::Objects, "objects"),
         (StepKind::Secret, "secret"),
+        (StepKind::Request, "request"),
         (StepKind::Files, "files"),
         (StepKind::Entity, "entity"),
         (StepKind::Check, "check"),
@@ -363,6 +466,10 @@ pub struct ObjectsSpec {
     /// every object of these kinds first, while the controller still lives to clean up behind them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controls: Vec<String>,
+    /// Takes fields over from whatever else manages them. Without it such a conflict fails the step; what people
+    /// changed by hand is taken back in any case.
+    #[serde(default)]
+    pub force: bool,
     /// What the step gives, read from the objects once they are ready.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub outputs: IndexMap<String, ObjectOutput>,
@@ -445,77 +552,6 @@ pub struct EntitySpec {
     pub entities: Vec<serde_json::Map<String, Value>>,
 }
 
-/// An assertion, retried until it holds or the time is up. Exactly one of its kinds is given.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CheckSpec {
-    /// Who the credentials belong to, and how long they last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<IdentityCheck>,
-    /// A name resolves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dns: Option<DnsCheck>,
-    /// An address answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http: Option<HttpCheck>,
-    /// An OpenID Connect provider is ready for sign-in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub oidc: Option<OidcCheck>,
-    /// One IAM role has a name of this form.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub iam_role: Option<IamRoleCheck>,
-    /// How long to keep trying, such as `30s`, `5m` or `1h`.
-    #[serde(default = "default_within")]
-    #[schemars(regex(pattern = "^[0-9]+(s|m|h)$"))]
-    pub within: String,
-}
-
-/// One assertion of a check, told apart by its kind.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Assertion<'a> {
-    /// Who the credentials belong to.
-    Identity(&'a IdentityCheck),
-    /// A name resolves.
-    Dns(&'a DnsCheck),
-    /// An address answers.
-    Http(&'a HttpCheck),
-    /// An OpenID Connect provider is ready.
-    Oidc(&'a OidcCheck),
-    /// There is such an IAM role.
-    IamRole(&'a IamRoleCheck),
-}
-
-impl CheckSpec {
-    /// The key that names each kind of assertion in `component.yaml`.
-    pub const KINDS: [&'static str; 5] = ["identity", "dns", "http", "oidc", "iamRole"];
-
-    /// The kinds as a sentence lists them: "`identity`, `dns`, … and `iamRole`".
-    pub fn kinds() -> String {
-        let [first @ .., last] = Self::KINDS.map(|kind| format!("`{kind}`"));
-        format!("{} and {last}", first.join(", "))
-    }
-
-    /// What is asserted; nothing when it is not exactly one thing.
-    pub fn assertion(&self) -> Option<Assertion<'_>> {
-        let CheckSpec {
-            identity,
-            dns,
-            http,
-            oidc,
-            iam_role,
-            within: _,
-        } = self;
-        match (identity, dns, http, oidc, iam_role) {
-            (Some(check), None, None, None, None) => Some(Assertion::Identity(check)),
-            (None, Some(check), None, None, None) => Some(Assertion::Dns(check)),
-            (None, None, Some(check), None, None) => Some(Assertion::Http(check)),
-            (None, None, None, Some(check), None) => Some(Assertion::Oidc(check)),
-            (None, None, None, None, Some(check)) => Some(Assertion::IamRole(check)),
-            _ => None,
-        }
-    }
-}
-
 /// Reads a duration as these files write it, `30s`, `5m` or `1h`; nothing else is one.
 pub fn duration(text: &str) -> Option<std::time::Duration> {
     let (number, seconds) = [("s", 1), ("m", 60), ("h", 3600)]
@@ -526,106 +562,4 @@ pub fn duration(text: &str) -> Option<std::time::Duration> {
     }
     let number: u64 = number.parse().ok()?;
     number.checked_mul(seconds).map(std::time::Duration::from_secs)
-}
-
-fn default_within() -> String {
-    "2m".to_owned()
-}
-
-/// Who the credentials belong to, and how long they last.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct IdentityCheck {
-    /// The account they must belong to.
-    #[schemars(regex(pattern = "^[0-9]{12}$"))]
-    pub account: String,
-    /// How long they must still last, when they expire at all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^[0-9]+(s|m|h)$"))]
-    pub minimum_lifetime: Option<String>,
-    /// Whether long-lived access keys are refused.
-    #[serde(default)]
-    pub temporary: bool,
-}
-
-/// A name resolves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DnsCheck {
-    /// The name.
-    pub name: String,
-    /// The record type.
-    #[serde(default, rename = "type")]
-    pub kind: RecordType,
-    /// A value that must be among the answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub contains: Option<String>,
-    /// The server to ask, as `address:port`, instead of the system's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server: Option<String>,
-}
-
-/// A DNS record type.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum RecordType {
-    /// An IPv4 address.
-    #[default]
-    A,
-    /// An IPv6 address.
-    #[serde(rename = "AAAA")]
-    Aaaa,
-    /// Another name.
-    #[serde(rename = "CNAME")]
-    Cname,
-    /// Text.
-    #[serde(rename = "TXT")]
-    Txt,
-    /// A name server.
-    #[serde(rename = "NS")]
-    Ns,
-}
-
-/// An address answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct HttpCheck {
-    /// The address, `http://` or `https://`.
-    pub url: String,
-    /// The status that must come back.
-    #[serde(default = "default_status")]
-    #[schemars(range(min = 100, max = 599))]
-    pub status: u16,
-    /// A text that must be in the body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub contains: Option<String>,
-}
-
-fn default_status() -> u16 {
-    200
-}
-
-/// An OpenID Connect provider is ready for sign-in: its discovery document names it, and its keys are there
-/// (source: OpenID Connect Discovery 1.0).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct OidcCheck {
-    /// The issuer's URL, to which `/.well-known/openid-configuration` is added.
-    pub issuer: String,
-}
-
-/// Exactly one IAM role has a name of this form. Gives its ARN, which others cannot know beforehand: the
-/// roles of IAM Identity Center end in letters that AWS chooses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct IamRoleCheck {
-    /// The path below which to look, such as `/aws-reserved/sso.amazonaws.com/`.
-    #[serde(default = "default_path_prefix")]
-    #[schemars(regex(pattern = "^/([!-~]*/)?$"))]
-    pub path_prefix: String,
-    /// A regular expression that the role's name matches.
-    pub name: String,
-}
-
-fn default_path_prefix() -> String {
-    "/".to_owned()
 }

@@ -3,6 +3,7 @@
 //!
 //! Plain data. Nothing here waits, reads a clock or a file, or knows a cloud.
 
+pub mod assertion;
 pub mod certificate;
 pub mod definition;
 pub mod diagnostic;
@@ -15,6 +16,7 @@ pub mod planted;
 pub mod platform;
 pub mod provider;
 pub mod question;
+pub mod request;
 pub mod schema;
 pub mod template;
 pub mod wanted;

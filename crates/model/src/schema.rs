@@ -40,7 +40,7 @@ pub fn for_editors(mut schema: Value, title: &str) -> Value {
 }
 
 /// The definitions whose fields may be expressions.
-const TAKES_EXPRESSIONS: [&str; 14] = [
+const TAKES_EXPRESSIONS: [&str; 23] = [
     "StepDefinition",
     "StackSpec",
     "ObjectsSpec",
@@ -52,6 +52,15 @@ const TAKES_EXPRESSIONS: [&str; 14] = [
     "HttpCheck",
     "OidcCheck",
     "IamRoleCheck",
+    "TlsCheck",
+    "PrometheusCheck",
+    "LogsCheck",
+    "ConnectionCheck",
+    "SignInCheck",
+    "RequestSpec",
+    "RequestAuth",
+    "RequestResource",
+    "RequestCall",
     "RuleSpec",
     "CheckSpec",
     "Existing",

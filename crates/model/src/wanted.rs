@@ -64,6 +64,9 @@ pub struct WantedComponent {
     pub inputs: Map<String, Value>,
     /// Its outputs; expressions over `inputs`, `steps` and `platform`.
     pub outputs: Map<String, Value>,
+    /// What is opened of it; expressions as in outputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<Value>,
 }
 
 /// One step as the definition states it.

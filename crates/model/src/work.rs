@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::definition::{
-    AutoDeployment, CallAs, CheckSpec, Existing, ObjectOutput, RegionConcurrency, SecretSpec, StepKind,
+    AutoDeployment, CallAs, CheckSpec, Existing, ObjectOutput, RegionConcurrency, RequestAuth, RequestResource, SecretSpec,
+    StepKind,
 };
 use crate::id::StepId;
 use crate::template::TemplateInterface;
@@ -65,6 +66,8 @@ pub enum Work {
     Objects(Box<ObjectsWork>),
     /// A generated secret.
     Secret(SecretWork),
+    /// Things kept by a web API.
+    Request(Box<RequestWork>),
     /// Files in a folder.
     Files(FilesWork),
     /// A catalog file.
@@ -182,6 +185,8 @@ pub struct ObjectsWork {
     pub objects: Vec<ObjectWork>,
     /// Kinds of objects that a controller among these looks after.
     pub controls: Vec<String>,
+    /// Whether fields are taken over from whatever else manages them.
+    pub force: bool,
     /// What the step gives.
     pub outputs: IndexMap<String, ObjectOutput>,
     /// How long to wait until everything is ready, in seconds.
@@ -212,6 +217,28 @@ pub struct SecretWork {
     pub spec: SecretSpec,
 }
 
+/// Things kept by a web API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestWork {
+    /// The address that all paths are below.
+    pub url: Known<String>,
+    /// How to sign in.
+    pub auth: Known<Option<RequestAuth>>,
+    /// The things, one for each item of a list.
+    pub resources: Vec<ResourceWork>,
+    /// How long to keep trying, in seconds.
+    pub within_s: u64,
+}
+
+/// One thing kept by a web API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResourceWork {
+    /// Its name; as it is written, while that is not known.
+    pub name: String,
+    /// All of it.
+    pub spec: Known<Box<RequestResource>>,
+}
+
 /// Files in a folder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FilesWork {
@@ -231,6 +258,7 @@ impl Step {
             Work::StackSet(_) => StepKind::StackSet,
             Work::Objects(_) => StepKind::Objects,
             Work::Secret(_) => StepKind::Secret,
+            Work::Request(_) => StepKind::Request,
             Work::Files(_) => StepKind::Files,
             Work::Entity(_) => StepKind::Entity,
             Work::Check(_) => StepKind::Check,
@@ -270,6 +298,11 @@ impl Step {
                 work.cluster.waits_for().chain(bodies).cloned().collect()
             }
             Work::Secret(_) => BTreeSet::new(),
+            Work::Request(work) => {
+                let resources = work.resources.iter().flat_map(|resource| resource.spec.waits_for());
+                let url = work.url.waits_for().chain(work.auth.waits_for());
+                url.chain(resources).cloned().collect()
+            }
             Work::Files(files) | Work::Entity(files) => files.files.waits_for().cloned().collect(),
             Work::Check(check) => check.waits_for().cloned().collect(),
         }

@@ -1,6 +1,7 @@
 //! One session with a platform: look, plan, run on record, remember. Command line, portal and simulation
 //! take this one way; they differ in whom they ask and what they show.
 
+mod opening;
 mod preflight;
 mod resources;
 mod teardown;
@@ -21,6 +22,7 @@ use landfall_runner::{
 use landfall_store::{Durations, Inventory, Lock, PastRun, Store};
 use tokio::sync::watch;
 
+pub use opening::Opening;
 pub use teardown::Teardown;
 
 /// Why a session cannot go on.

@@ -25,6 +25,7 @@ pub(crate) struct Definition {
     pub(crate) rules: Vec<Rule>,
     pub(crate) steps: Vec<Step>,
     pub(crate) outputs: IndexMap<String, Output>,
+    pub(crate) open: Option<Value>,
 }
 
 /// Something that must hold between inputs.
@@ -128,12 +129,14 @@ pub(crate) fn read(
     let names = names(&inputs, &steps);
     check_steps(&mut steps, &names, compiler, folder, &mut found);
     let outputs = outputs(&root, &names, compiler, &mut found);
+    let open = open(&root, &names, compiler, &mut found);
     found.or_ok(Definition {
         name: name.to_owned(),
         inputs,
         rules,
         steps,
         outputs,
+        open,
     })
 }
 
@@ -821,4 +824,30 @@ fn outputs(
         );
     }
     outputs
+}
+
+/// What is opened of it.
+fn open(root: &Node, names: &Names, compiler: &Compiler, found: &mut Diagnostics) -> Option<Value> {
+    let node = root.at(["spec", "open"])?;
+    let mut checker = Checker::new(compiler, names);
+    checker.tree(node);
+    found.extend(checker.found);
+    let one_of = |node: &Node, keys: [&str; 2], found: &mut Diagnostics| {
+        if keys.iter().filter(|key| node.get(key).is_some()).count() != 1 {
+            let [first, second] = keys;
+            found.push(
+                Diagnostic::error(
+                    format!("exactly one of `{first}` and `{second}` is needed"),
+                    node.span.clone(),
+                    "has none or both",
+                )
+                .help("docs/formats.md shows both under “Opening”"),
+            );
+        }
+    };
+    one_of(node, ["service", "url"], found);
+    for credential in node.get("credentials").map(Node::items).unwrap_or_default() {
+        one_of(credential, ["value", "secret"], found);
+    }
+    Some(node.value())
 }

@@ -554,10 +554,15 @@ fn wanted_component(used: &Use) -> WantedComponent {
         .and_then(Node::text)
         .unwrap_or_default()
         .to_owned();
+    let open = used
+        .definition
+        .as_ref()
+        .and_then(|definition| definition.open.clone());
     WantedComponent {
         uses,
         inputs: std::mem::take(inputs),
         outputs,
+        open,
     }
 }
 
