@@ -9,6 +9,7 @@
 )]
 
 mod cli;
+mod clusters;
 mod commands;
 mod files;
 mod show;

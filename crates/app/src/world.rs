@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use landfall_aws::{Account, AwsPreflight, Leftovers, S3Place, Secrets, StackSets, Stacks};
+use landfall_kube::Objects;
 use landfall_local::Files;
 use landfall_model::definition::StepKind;
 use landfall_model::plan::{Plan, PlannedStep};
-use landfall_model::wanted::{Facts, Wanted};
+use landfall_model::wanted::Facts;
 use landfall_runner::{Clock, Provider, Providers, SystemClock};
 use landfall_session::Session;
 use landfall_store::{Lock, Store, Taker, Waiting, Whereabouts};
-use landfall_web::Checks;
+use landfall_web::{Checks, Http, Requests};
 
+use crate::clusters::EksClusters;
 use crate::files::Loaded;
 use crate::trouble::Usage;
 
@@ -30,22 +32,46 @@ pub(crate) fn records(facts: &Facts, folder: &Path) -> PathBuf {
         .join(format!("{name}.{account}.{region}"))
 }
 
-/// A session in the AWS account the platform declares, and where its records are. Credentials of any other
-/// account are refused.
-pub(crate) async fn aws(loaded: &Loaded) -> anyhow::Result<(Session, Records)> {
-    carried_out(&loaded.wanted)?;
+/// A platform in its AWS account.
+pub(crate) struct Aws {
+    /// The way to work with it.
+    pub(crate) session: Session,
+    /// Where its records can be.
+    pub(crate) records: Records,
+    /// Its clusters.
+    pub(crate) clusters: Arc<EksClusters>,
+}
+
+/// Opens the AWS account the platform declares. Credentials of any other account are refused. Clusters that a
+/// kubeconfig knows are reached through it.
+pub(crate) async fn aws(loaded: &Loaded, kubeconfig: Option<&Path>) -> anyhow::Result<Aws> {
     let facts = &loaded.wanted.facts;
     let account = Account::connect(&facts.account, &facts.region).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let checks = Checks::new(account.clone(), clock.clone())
         .with_roles(account.clone())
+        .with_secrets(account.clone())
+        .with_logs(account.clone())
         .with_endpoint(account.endpoint().as_deref());
-    let has_sets = (loaded.wanted.steps.iter()).any(|step| step.kind == StepKind::StackSet);
-    let sets = StackSets::new(account.clone(), has_sets);
+    let requests = Requests::new(Arc::new(Http), account.clone(), clock.clone());
+    let has = |kind| loaded.wanted.steps.iter().any(|step| step.kind == kind);
+    let sets = StackSets::new(account.clone(), has(StepKind::StackSet));
+    let clusters = EksClusters::new(
+        account.clone(),
+        &facts.region,
+        kubeconfig.map(Path::to_owned),
+        has(StepKind::Objects),
+    );
+    let clusters = Arc::new(clusters);
     let providers = Providers::default()
         .with(StepKind::Stack, Arc::new(Stacks::new(account.clone())))
         .with(StepKind::StackSet, Arc::new(sets))
+        .with(
+            StepKind::Objects,
+            Arc::new(Objects::new(clusters.clone(), clock.clone())),
+        )
         .with(StepKind::Secret, Arc::new(Secrets::new(account.clone())))
+        .with(StepKind::Request, Arc::new(requests))
         .with(StepKind::Check, Arc::new(checks))
         .with_sweeper(Arc::new(Leftovers::new(account.clone())))
         .with_preflight(Arc::new(AwsPreflight::new(account.clone())));
@@ -65,7 +91,11 @@ pub(crate) async fn aws(loaded: &Loaded) -> anyhow::Result<(Session, Records)> {
     };
     let records = Records { beside, bucket };
     session.store = records.now().await?;
-    Ok((session, records))
+    Ok(Aws {
+        session,
+        records,
+        clusters,
+    })
 }
 
 /// Where a platform's records can be: beside its file, and in the bucket its file names.
@@ -195,20 +225,6 @@ fn are_others(bucket: &Whereabouts, beside: &Whereabouts) -> bool {
 
 /// Hears of waiting for somebody who holds the platform.
 pub(crate) type Tell<'a> = &'a (dyn Fn(&Waiting) + Send + Sync);
-
-/// Refuses what only the simulated cloud can carry out so far.
-fn carried_out(wanted: &Wanted) -> anyhow::Result<()> {
-    match wanted.steps.iter().find(|step| step.kind == StepKind::Objects) {
-        None => Ok(()),
-        Some(step) => Err(Usage::error(
-            format!(
-                "the step `{}` makes Kubernetes objects, which works in the simulated cloud only so far",
-                step.id
-            ),
-            "take the component out of the platform file; `landfall up cluster` shows what such steps will do",
-        )),
-    }
-}
 
 /// A session in a simulated cloud.
 pub(crate) fn simulated(loaded: &Loaded, clock: Arc<dyn Clock>, cloud: &Arc<landfall_sim::World>) -> Session {

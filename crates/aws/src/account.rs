@@ -187,7 +187,10 @@ impl Account {
 
     /// Reads the credential chain anew. What it finds is used only once it is known to belong to this
     /// account: steps of other kinds go on meanwhile.
-    pub(crate) async fn renew(&self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What it finds is not accepted, or belongs to another account.
+    pub async fn renew(&self) -> Result<(), String> {
         let config = load(&self.declared, &self.region, self.emulator.as_deref()).await;
         match caller(&config).await {
             Ok((found, _)) if found == self.declared => {

@@ -8,7 +8,7 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, 
 use aws_sigv4::sign::v4;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use landfall_runner::{ApplyError, ObserveError};
+use landfall_runner::ObserveError;
 use serde_json::Value;
 
 use crate::account::Account;
@@ -71,10 +71,9 @@ impl Account {
         let mut names = Vec::new();
         let mut path = "/clusters".to_owned();
         loop {
-            let answer = self
-                .eks(region, &path)
-                .await
-                .map_err(|trouble| trouble.observing(&format!("could not list the EKS clusters in {region}")))?;
+            let answer = self.eks(region, &path).await.map_err(|trouble| {
+                trouble.observing(&format!("could not list the EKS clusters in {region}"))
+            })?;
             let page = answer["clusters"].as_array().into_iter().flatten();
             names.extend(page.filter_map(Value::as_str).map(str::to_owned));
             match answer["nextToken"].as_str().filter(|token| !token.is_empty()) {
@@ -88,15 +87,16 @@ impl Account {
     ///
     /// # Errors
     /// The credentials cannot be had.
-    pub async fn eks_token(&self, region: &str, cluster: &str) -> Result<EksToken, ApplyError> {
-        let doing = format!("making a token for the EKS cluster `{cluster}`");
+    pub async fn eks_token(&self, region: &str, cluster: &str) -> Result<EksToken, ObserveError> {
+        let doing = format!("could not make a token for the EKS cluster `{cluster}`");
         let credentials = self
             .credentials()
             .await
-            .map_err(|trouble| trouble.failing(&doing))?;
+            .map_err(|trouble| trouble.observing(&doing))?;
         let now = SystemTime::now();
         let host = service_host("sts", region);
-        let token = token(&credentials, region, &host, cluster, now).map_err(|trouble| trouble.failing(&doing))?;
+        let token =
+            token(&credentials, region, &host, cluster, now).map_err(|trouble| trouble.observing(&doing))?;
         let ends = now + TOKEN_LASTS;
         Ok(EksToken {
             token,
@@ -171,7 +171,10 @@ fn token(
         .body(())
         .map_err(|error| broken(error.to_string()))?;
     instructions.apply_to_request_http1x(&mut request);
-    Ok(format!("k8s-aws-v1.{}", URL_SAFE_NO_PAD.encode(request.uri().to_string())))
+    Ok(format!(
+        "k8s-aws-v1.{}",
+        URL_SAFE_NO_PAD.encode(request.uri().to_string())
+    ))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod eks;
 mod existing;
 mod leftovers;
 mod preflight;
+mod readers;
 mod records;
 mod roles;
 mod secret;

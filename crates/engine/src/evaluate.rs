@@ -1,6 +1,8 @@
 //! Fills a step in with the values there are: the same for a plan, where some are not known yet,
 //! and for a run, where all are.
 
+mod request;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
@@ -219,8 +221,13 @@ impl<'a> Evaluator<'a> {
     /// A value that cannot be had, or does not fit where it goes.
     pub fn step(&self, wanted: &WantedStep) -> Result<Step, StepError> {
         let component = wanted.id.component();
-        let spec = self.in_component(component, &wanted.spec)?;
+        // What is made for each item of a list is filled in item by item.
+        let spec = match wanted.kind {
+            StepKind::Request => Value::Null,
+            _ => self.in_component(component, &wanted.spec)?,
+        };
         let work = match wanted.kind {
+            StepKind::Request => Work::Request(Box::new(self.request(wanted)?)),
             StepKind::Stack => Work::Stack(Box::new(self.stack(wanted, spec)?)),
             StepKind::StackSet => Work::StackSet(Box::new(self.stack_set(wanted, spec)?)),
             StepKind::Objects => Work::Objects(Box::new(objects(spec)?)),
@@ -680,7 +687,7 @@ fn typed<T: DeserializeOwned>(spec: Value) -> Result<T, StepError> {
         return Err(StepError {
             reason: format!("a field that must be known when planning waits for `{step}`"),
             help: Some(
-                "only parameters, skeleton values, entities and checks may wait for other steps".to_owned(),
+                "only parameters, skeleton values, entities, requests and checks may wait for other steps".to_owned(),
             ),
         });
     }

@@ -248,6 +248,10 @@ fn created(step: &Step) -> Vec<Change> {
             .iter()
             .map(|object| add(&object.name, &object.kind))
             .collect(),
+        landfall_model::work::Work::Request(work) => {
+            let names = work.resources.iter().map(|resource| resource.name.as_str());
+            names.map(|name| add(name, "")).collect()
+        }
         landfall_model::work::Work::Files(files) | landfall_model::work::Work::Entity(files) => files
             .files
             .value()

@@ -64,7 +64,8 @@ pub(crate) fn grants(wants: &Wants<'_>, names: &Names<'_>) -> Vec<Grant> {
             {
                 grants.push(Grant::new("iam:ListRoles", "*").purpose("FindRoles"));
             }
-            Work::Check(_) | Work::Objects(_) | Work::Files(_) | Work::Entity(_) => {}
+            Work::Objects(work) => grants.extend(cluster(step, &work.cluster, names)),
+            Work::Check(_) | Work::Request(_) | Work::Files(_) | Work::Entity(_) => {}
         }
     }
     for (_, work, made) in stacks(wants, names) {
@@ -82,6 +83,20 @@ pub(crate) fn grants(wants: &Wants<'_>, names: &Names<'_>) -> Vec<Grant> {
     if wants.destroy {
         grants.extend(teardown(wants, names));
     }
+    grants
+}
+
+/// Where a cluster answers. What may be done inside is up to the cluster (access entries), not to IAM.
+fn cluster(step: &Step, name: &Known<String>, names: &Names<'_>) -> Vec<Grant> {
+    let arns = match name {
+        Known::Value(name) => vec![arn(step, "eks", &format!("cluster/{name}"))],
+        Known::After(_) => names.or_any("arn:${Partition}:eks:${Region}:${Account}:cluster/${}", step),
+    };
+    let mut grants = vec![Grant::new("eks:ListClusters", "*").purpose("ReachClusters")];
+    grants.extend(
+        arns.into_iter()
+            .map(|arn| Grant::new("eks:DescribeCluster", arn).purpose("ReachClusters")),
+    );
     grants
 }
 

@@ -117,6 +117,10 @@ impl Execution<'_> {
 
     async fn go(mut self, mut run: Run) -> Result<Ended, Stop> {
         let expressions = Expressions::default();
+        let owned: Vec<Owned> = self.plan.steps.iter().filter_map(|step| step.owned.clone()).collect();
+        for provider in self.providers.all() {
+            provider.remember(&owned);
+        }
         let credentials = Credentials::new(self.providers, self.clock.clone());
         let (notes, mut noted) = notes();
         let limits = self.providers.limits(self.at_once);

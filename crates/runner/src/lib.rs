@@ -9,6 +9,7 @@ mod notes;
 mod place;
 mod ports;
 mod preflight;
+mod readers;
 mod sweep;
 
 pub use execute::{Ended, Execution, Stop, resume};
@@ -19,4 +20,5 @@ pub use ports::{
     Provider, Providers, Role, Roles, Sweeper, SystemClock, Watcher, WhoAmI,
 };
 pub use preflight::{Unanswered, ask};
+pub use readers::{LogEvent, LogReader, Logged, Probe, Probed, SecretReader, SecretValue};
 pub use sweep::search;

@@ -63,6 +63,9 @@ pub async fn look(
     let nothing: HashMap<StepId, Option<Outputs>> =
         wanted.steps.iter().map(|step| (step.id.clone(), None)).collect();
     let filled = fill(wanted, &nothing)?;
+    for provider in providers.all() {
+        provider.remember(&remembered.owned);
+    }
     let observed: Vec<_> = stream::iter(filled)
         .map(|step| async move {
             let observed = providers.of(step.kind()).observe(&step).await?;

@@ -59,6 +59,10 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// Takes in what was recorded before, told before anything is looked at or done. Only those need it whose world
+    /// does not list what a platform owns.
+    fn remember(&self, _owned: &[Owned]) {}
+
     /// Reads credentials anew after they expired. Succeeds when the world answers again.
     async fn renew(&self) -> Result<(), String> {
         Ok(())

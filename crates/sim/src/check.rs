@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use landfall_model::definition::{
-    Assertion, CheckSpec, DnsCheck, HttpCheck, IamRoleCheck, IdentityCheck, OidcCheck,
+    Assertion, CheckSpec, DnsCheck, Expected, HttpCheck, IamRoleCheck, IdentityCheck, OidcCheck,
 };
 use landfall_model::provider::{Applied, Cause, Change, Failure, Observed, Outcome, Outputs, Owned, Removed};
 use landfall_model::work::{Known, Step, Work};
@@ -141,6 +141,12 @@ impl SimChecks {
         )
     }
 
+    /// What nothing in this world could show: it passes, and says so.
+    async fn unseen<const N: usize>(&self, outputs: [(&str, serde_json::Value); N], note: String) -> Applied {
+        self.world.sleep(LOOK).await;
+        passed(outputs, note)
+    }
+
     async fn iam_role(&self, check: &IamRoleCheck) -> Result<Applied, ApplyError> {
         self.world
             .call(None, |state, _| state.allow_any("iam:ListRoles"))
@@ -211,6 +217,31 @@ impl Provider for SimChecks {
             Some(Assertion::Http(check)) => Ok(self.http(check).await),
             Some(Assertion::Oidc(check)) => Ok(self.oidc(check).await),
             Some(Assertion::IamRole(check)) => self.iam_role(check).await,
+            Some(Assertion::Tls(check)) => {
+                let note = format!("simulated: the certificate of {} was not looked at", check.host);
+                let outputs = [("expires", json!("2099-12-31")), ("issuer", json!("a simulated authority"))];
+                Ok(self.unseen(outputs, note).await)
+            }
+            Some(Assertion::Prometheus(check)) => {
+                let note = format!("simulated: {} was not asked", check.url);
+                Ok(self.unseen([("value", json!(check.at_least))], note).await)
+            }
+            Some(Assertion::Logs(check)) => {
+                let note = format!("simulated: the log {} was not read", check.log_group);
+                Ok(self.unseen([("stream", json!("simulated"))], note).await)
+            }
+            Some(Assertion::Connection(check)) => {
+                let result = match check.expect {
+                    Expected::Allowed => "connected",
+                    Expected::Refused => "refused",
+                };
+                let note = format!("simulated: nothing tried to reach {}", check.to);
+                Ok(self.unseen([("result", json!(result))], note).await)
+            }
+            Some(Assertion::SignIn(check)) => {
+                let note = format!("simulated: nobody signed in at {}", check.start);
+                Ok(self.unseen([("provider", json!(check.start))], note).await)
+            }
             None => Err(Failure::new(
                 "the check does not say what to look at, or says several things at once",
             )

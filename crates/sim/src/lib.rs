@@ -34,6 +34,7 @@ mod objects;
 mod preflight;
 mod queue;
 mod random;
+mod request;
 mod secret;
 mod stack;
 mod stack_set;
@@ -57,6 +58,7 @@ pub use fault::{Fault, Target};
 pub use ground_truth::{ClusterView, ThingView};
 pub use objects::SimObjects;
 pub use preflight::{LimitOfOthers, Others, SimPreflight};
+pub use request::{Answered, Asked, Keycloak, SimWeb};
 pub use secret::SimSecrets;
 pub use stack::SimStacks;
 pub use stack_set::SimStackSets;
@@ -69,13 +71,21 @@ pub const BANNER: &str = "\
 SIMULATED CLOUD: no AWS account is reached, nothing is made and nothing costs money.
 Accounts, ARNs and durations shown from here on are made up.";
 
-/// Providers for the kinds of steps this world knows, `stack`, `stackSet`, `objects`, `secret` and `check`, and its sweeper.
+/// The real provider of `request` steps, in this world's web.
+fn requests(world: &Arc<World>) -> landfall_web::Requests {
+    let web = Arc::new(SimWeb::new(world.clone()));
+    landfall_web::Requests::new(web.clone(), web, world.clock().clone())
+}
+
+/// Providers for the kinds of steps this world knows, `stack`, `stackSet`, `objects`, `secret`,
+/// `request` and `check`, and its sweeper.
 pub fn providers(world: &Arc<World>) -> Providers {
     Providers::default()
         .with(StepKind::Stack, Arc::new(SimStacks::new(world.clone())))
         .with(StepKind::StackSet, Arc::new(SimStackSets::new(world.clone())))
         .with(StepKind::Objects, Arc::new(SimObjects::new(world.clone())))
         .with(StepKind::Secret, Arc::new(SimSecrets::new(world.clone())))
+        .with(StepKind::Request, Arc::new(requests(world)))
         .with(StepKind::Check, Arc::new(SimChecks::new(world.clone())))
         .with_sweeper(Arc::new(SimSweeper::new(world.clone())))
         .with_preflight(Arc::new(SimPreflight::new(world.clone())))

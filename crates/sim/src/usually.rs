@@ -55,6 +55,7 @@ pub fn usually_ms(plan: &Plan, step: &PlannedStep) -> Option<u64> {
             Some(OBJECTS_MS + longest.unwrap_or_default())
         }
         (StepKind::Secret, _) => Some(1_000),
+        (StepKind::Request, _) => Some(5_000),
         (StepKind::Files | StepKind::Entity, _) => Some(200),
         (StepKind::Check, _) => Some(2_000),
     }

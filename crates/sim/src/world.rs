@@ -18,6 +18,7 @@ use crate::fault::Fault;
 use crate::network::Network;
 use crate::preflight::Others;
 use crate::queue::Queue;
+use crate::request::Keycloaks;
 use crate::secret::SecretRecord;
 use crate::stack::StackRecord;
 use crate::stack_set::StackSetRecord;
@@ -82,6 +83,8 @@ pub(crate) struct State {
     pub(crate) stack_sets: Vec<StackSetRecord>,
     /// Every secret that ever was, in the order they were made.
     pub(crate) secrets: Vec<SecretRecord>,
+    /// What answers in the world's web.
+    pub(crate) keycloaks: Keycloaks,
     pub(crate) networks: Vec<Network>,
     pub(crate) clusters: Vec<Cluster>,
     /// How many clusters were ever made.
@@ -170,6 +173,7 @@ impl World {
             stacks: Vec::new(),
             stack_sets: Vec::new(),
             secrets: Vec::new(),
+            keycloaks: Keycloaks::new(),
             networks: Vec::new(),
             clusters: Vec::new(),
             cluster_count: 0,
@@ -308,6 +312,11 @@ impl World {
     /// How many calls were made, refused ones included.
     pub fn calls(&self) -> u64 {
         self.state().calls
+    }
+
+    /// The clock it lives by.
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     /// The world as it stands now.

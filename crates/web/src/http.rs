@@ -103,7 +103,7 @@ pub(crate) fn client(url: &Url, time: Duration) -> Result<Client, Miss> {
     })
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
@@ -227,6 +227,19 @@ fn shortened(text: &str) -> String {
         short.push('…');
     }
     short
+}
+
+/// What went wrong in a few words, without the address; and whether it is that there is no such name.
+pub(crate) fn why(error: reqwest::Error) -> (String, bool) {
+    let error = error.without_url();
+    let why = if error.is_timeout() {
+        "no answer in time".to_owned()
+    } else {
+        root(&error)
+    };
+    // A resolver that cannot be asked right now says nothing about the name.
+    let no_such_name = error.is_dns() && !why.contains("Temporary failure");
+    (why, no_such_name)
 }
 
 /// What it comes down to; the errors above only say that a request failed.

@@ -1,15 +1,25 @@
 //! Checks: assertions about the world as a user meets it, looked at again until they hold or the
 //! time is up.
 //!
+//! And requests: things that a web API keeps, brought to what a definition says ([`Requests`]).
+//!
 //! A check changes nothing and owns nothing. It does not decide what a failed check means for the
 //! rest of the run; that is the engine's.
 
+mod certificate;
+mod connection;
 mod dns;
+mod html;
 mod http;
 mod iam_role;
 mod identity;
+mod logs;
 mod oidc;
+mod prometheus;
 mod reach;
+mod request;
+mod sign_in;
+mod tls;
 mod wait;
 
 use std::sync::Arc;
@@ -19,15 +29,23 @@ use async_trait::async_trait;
 use landfall_model::definition::{Assertion, CheckSpec};
 use landfall_model::provider::{Applied, Cause, Change, Failure, Observed, Outcome, Outputs, Owned, Removed};
 use landfall_model::work::{Known, Step, Work};
-use landfall_runner::{ApplyError, Clock, Intent, ObserveError, Progress, Provider, Roles, WhoAmI};
+use landfall_runner::{
+    ApplyError, Clock, Intent, LogReader, ObserveError, Probe, Progress, Provider, Roles, SecretReader, WhoAmI,
+};
 
 use crate::reach::Reach;
+pub use crate::request::{Answer, Http, Request, Requests, Transport, Unreached};
+use crate::tls::Trust;
 
 /// Carries out `check` steps.
 pub struct Checks {
     who: Arc<dyn WhoAmI>,
     roles: Option<Arc<dyn Roles>>,
+    secrets: Option<Arc<dyn SecretReader>>,
+    logs: Option<Arc<dyn LogReader>>,
+    probe: Option<Arc<dyn Probe>>,
     reach: Reach,
+    trust: Trust,
     clock: Arc<dyn Clock>,
 }
 
@@ -37,9 +55,34 @@ impl Checks {
         Checks {
             who,
             roles: None,
+            secrets: None,
+            logs: None,
+            probe: None,
             reach: Reach::default(),
+            trust: Trust::default(),
             clock,
         }
+    }
+
+    /// Lets checks that sign in read passwords by `secrets`.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Arc<dyn SecretReader>) -> Checks {
+        self.secrets = Some(secrets);
+        self
+    }
+
+    /// Lets checks of logs ask `logs`.
+    #[must_use]
+    pub fn with_logs(mut self, logs: Arc<dyn LogReader>) -> Checks {
+        self.logs = Some(logs);
+        self
+    }
+
+    /// Lets checks of connections try them by `probe`.
+    #[must_use]
+    pub fn with_probe(mut self, probe: Arc<dyn Probe>) -> Checks {
+        self.probe = Some(probe);
+        self
     }
 
     /// Lets checks of roles ask `roles`.
@@ -108,13 +151,13 @@ impl Checks {
 /// The one assertion of a `check` step, and whom it asks.
 struct Check<'a> {
     assertion: Assertion<'a>,
-    who: &'a dyn WhoAmI,
-    roles: Option<&'a dyn Roles>,
-    reach: &'a Reach,
+    checks: &'a Checks,
+    /// What is made for this check is called so.
+    name: String,
 }
 
 impl<'a> Check<'a> {
-    fn of(spec: &'a CheckSpec, checks: &'a Checks) -> Result<Check<'a>, ApplyError> {
+    fn of(spec: &'a CheckSpec, checks: &'a Checks, step: &Step) -> Result<Check<'a>, ApplyError> {
         let Some(assertion) = spec.assertion() else {
             return Err(Failure::new(
                 "the check does not say what to look at, or says several things at once",
@@ -124,20 +167,34 @@ impl<'a> Check<'a> {
         };
         Ok(Check {
             assertion,
-            who: checks.who.as_ref(),
-            roles: checks.roles.as_deref(),
-            reach: &checks.reach,
+            checks,
+            name: format!("landfall-{}-{}", step.id.component(), step.id.step()),
         })
     }
 
     /// Looks once, taking no longer than a look may and `left` allows.
     async fn look(&self, left: Duration) -> Result<Held, Miss> {
+        let Checks {
+            who,
+            roles,
+            secrets,
+            logs,
+            probe,
+            reach,
+            trust,
+            clock,
+        } = self.checks;
         match self.assertion {
-            Assertion::Identity(check) => identity::look(check, self.who).await,
+            Assertion::Identity(check) => identity::look(check, who.as_ref()).await,
             Assertion::Dns(check) => dns::look(check, left).await,
-            Assertion::Http(check) => http::look(check, self.reach, left).await,
-            Assertion::Oidc(check) => oidc::look(check, self.reach, left).await,
-            Assertion::IamRole(check) => iam_role::look(check, self.roles).await,
+            Assertion::Http(check) => http::look(check, reach, left).await,
+            Assertion::Oidc(check) => oidc::look(check, reach, left).await,
+            Assertion::IamRole(check) => iam_role::look(check, roles.as_deref()).await,
+            Assertion::Tls(check) => tls::look(check, trust, wait::seconds(&clock.now()), left).await,
+            Assertion::Prometheus(check) => prometheus::look(check, reach, left).await,
+            Assertion::Logs(check) => logs::look(check, logs.as_deref()).await,
+            Assertion::Connection(check) => connection::look(check, probe.as_deref(), &self.name, left).await,
+            Assertion::SignIn(check) => sign_in::look(check, secrets.as_deref(), left).await,
         }
     }
 
@@ -148,6 +205,13 @@ impl<'a> Check<'a> {
             Assertion::Http(check) => format!("the HTTP check of {}", http::shown(&check.url)),
             Assertion::Oidc(check) => format!("the sign-in check of {}", http::shown(&check.issuer)),
             Assertion::IamRole(check) => format!("the check for a role like `{}`", check.name),
+            Assertion::Tls(check) => format!("the certificate check of {}:{}", check.host, check.port),
+            Assertion::Prometheus(check) => format!("the check of `{}`", check.query),
+            Assertion::Logs(check) => format!("the check of the log {}", check.log_group),
+            Assertion::Connection(check) => {
+                format!("the check of the connection from {} to {}", check.from.namespace, check.to)
+            }
+            Assertion::SignIn(check) => format!("the check of signing in at {}", http::shown(&check.start)),
         }
     }
 }
@@ -222,7 +286,7 @@ impl Provider for Checks {
                 step.id
             )));
         };
-        let check = Check::of(spec, self)?;
+        let check = Check::of(spec, self, step)?;
         let Held { outputs, notes } = self.until_it_holds(&check, &spec.within, step, progress).await?;
         Ok(Applied {
             outcome: Outcome::Passed,

@@ -30,6 +30,14 @@ pub(crate) fn pause(attempt: u32, name: &str) -> Duration {
     half + half.mul_f64(spread(attempt, name))
 }
 
+/// A moment as clocks write it, in seconds since 1970.
+pub(crate) fn seconds(now: &str) -> u64 {
+    let moment: Option<jiff::Timestamp> = now.parse().ok();
+    moment
+        .and_then(|moment| u64::try_from(moment.as_second()).ok())
+        .unwrap_or_default()
+}
+
 /// A number from 0 to 1, by FNV-1a: the standard library's hash may change between versions.
 fn spread(attempt: u32, name: &str) -> f64 {
     let hash = name

@@ -3,7 +3,9 @@
 mod apply;
 mod destroy;
 mod offline;
+mod open;
 mod policy;
+mod token;
 mod up;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -39,6 +41,9 @@ pub(crate) async fn run(arguments: Arguments, paint: Paint) -> anyhow::Result<u8
         Command::Verify(arguments) => verify(&arguments.common, paint).await,
         Command::Status(arguments) => status(&arguments, paint).await,
         Command::Destroy(arguments) => destroy::destroy(&arguments, paint).await,
+        Command::Open(arguments) => open::open(&arguments, paint).await,
+        Command::Kubeconfig(arguments) => open::kubeconfig(&arguments).await,
+        Command::Token(arguments) => token::token(&arguments).await,
         Command::Up(arguments) => up::up(&arguments, paint).await,
     }
 }
@@ -50,7 +55,8 @@ pub(crate) async fn open(common: &Common) -> anyhow::Result<Session> {
 
 /// The same for those who write: with the places where records can be.
 pub(crate) async fn opened(common: &Common) -> anyhow::Result<(Session, Records)> {
-    world::aws(&files::load(&common.platform)?).await
+    let world = world::aws(&files::load(&common.platform)?, common.kubeconfig.as_deref()).await?;
+    Ok((world.session, world.records))
 }
 
 /// This process, as one that wants to hold a platform.

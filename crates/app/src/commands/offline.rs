@@ -164,6 +164,11 @@ pub(crate) fn render(arguments: &crate::cli::Render) -> anyhow::Result<u8> {
                 )?;
                 put(&folder.join("secret.json"), &(text + "\n"), &mut written)?;
             }
+            Work::Request(_) => {
+                // As the definition has it: which things there are may depend on what is not known yet.
+                let text = serde_json::to_string_pretty(&wanted.spec)?;
+                put(&folder.join("request.json"), &(text + "\n"), &mut written)?;
+            }
             Work::Check(check) => {
                 let text = match check {
                     Known::Value(check) => serde_json::to_string_pretty(&check)?,

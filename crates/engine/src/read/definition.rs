@@ -12,7 +12,7 @@ use landfall_model::yaml::{self, Node};
 use landfall_model::{Diagnostic, Diagnostics, SourceFile, Span, schema};
 use serde_json::Value;
 
-use super::{DefinitionFolder, Library, manifests};
+use super::{DefinitionFolder, Library, manifests, request};
 use crate::expression::{Checker, Compiler, Names};
 use crate::shape::Shape;
 use crate::suggest;
@@ -338,7 +338,7 @@ impl StepReader<'_> {
             StepKind::Objects => manifests::read(self.folder, &mut step, spec, &mut self.found),
             StepKind::Files => self.skeleton(&mut step, spec),
             StepKind::Check => self.one_assertion(&step.name, spec),
-            StepKind::Secret | StepKind::Entity | StepKind::Leftovers => {}
+            StepKind::Secret | StepKind::Request | StepKind::Entity | StepKind::Leftovers => {}
         }
         if let (Some(existing), true) = (node.get("existing"), *kind != StepKind::Stack) {
             self.found.push(Diagnostic::error(
@@ -479,6 +479,11 @@ fn check_outputs(step: &Step) -> Type {
             "jwksUri",
         ]),
         Some("iamRole") => text(&["arn", "name"]),
+        Some("tls") => text(&["expires", "issuer"]),
+        Some("prometheus") => Type::object("output", [("value", Type::Double)]),
+        Some("logs") => text(&["stream"]),
+        Some("connection") => text(&["result"]),
+        Some("signIn") => text(&["provider"]),
         _ => Type::Any,
     }
 }
@@ -519,6 +524,7 @@ fn names(inputs: &IndexMap<String, Input>, steps: &[Step]) -> Names {
                 "output",
                 ["arn", "name", "reference"].map(|name| (name, Type::Text)),
             ),
+            StepKind::Request => request::outputs(&step.spec),
             StepKind::Files | StepKind::Entity => Type::object("output", [("path", Type::Text)]),
             StepKind::Leftovers => Type::Any,
             StepKind::Check => check_outputs(step),
@@ -542,7 +548,10 @@ fn check_steps(
     let all: Vec<String> = steps.iter().map(|step| step.name.clone()).collect();
     for step in steps {
         let mut checker = Checker::new(compiler, names);
-        checker.tree(&step.node);
+        match step.kind {
+            StepKind::Request => request::check(&step.node, &mut checker),
+            _ => checker.tree(&step.node),
+        }
         for object in &step.objects {
             checker.tree(object);
         }
@@ -582,7 +591,11 @@ fn check_steps(
             }
             StepKind::Files => check_skeleton(step, compiler, folder, found),
             StepKind::Entity => check_entities(&step.node, found),
-            StepKind::Objects | StepKind::Secret | StepKind::Check | StepKind::Leftovers => {}
+            StepKind::Objects
+            | StepKind::Secret
+            | StepKind::Request
+            | StepKind::Check
+            | StepKind::Leftovers => {}
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod definition;
 mod manifests;
+mod request;
 mod wiring;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
