@@ -22,6 +22,7 @@ pub(crate) fn install() -> anyhow::Result<PathBuf> {
     }
     npm(&tools, "backstage", &["check-entities.mjs"])?;
     npm(&tools, "functions", &[])?;
+    npm(&tools, "keycloak", &["admin.mjs", "provider.mjs"])?;
     Ok(tools)
 }
 

@@ -98,9 +98,14 @@ pub(crate) fn first_status(group: &str, kind: &str) -> Option<Value> {
         ("", "Pod") => Some(json!({ "phase": "Pending" })),
         ("", "PersistentVolumeClaim" | "PersistentVolume") => Some(json!({ "phase": "Pending" })),
         ("", "Service") | ("networking.k8s.io", "Ingress") => Some(json!({ "loadBalancer": {} })),
-        ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
-        | ("batch", "Job" | "CronJob")
-        | ("policy", "PodDisruptionBudget") => Some(json!({})),
+        ("apps", "StatefulSet" | "ReplicaSet") => Some(json!({ "replicas": 0 })),
+        ("apps", "DaemonSet") => Some(json!({
+            "currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0,
+        })),
+        ("policy", "PodDisruptionBudget") => Some(json!({
+            "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0,
+        })),
+        ("apps", "Deployment") | ("batch", "Job" | "CronJob") => Some(json!({})),
         _ => None,
     }
 }

@@ -93,10 +93,6 @@ impl Fields {
         }
     }
 
-    pub(crate) fn field(&self, name: &str) -> Option<&Fields> {
-        self.children.get(&Part::Field(name.to_owned()))
-    }
-
     pub(crate) fn union(&self, other: &Fields) -> Fields {
         let mut all = self.clone();
         all.add(other);

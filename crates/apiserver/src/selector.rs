@@ -67,14 +67,6 @@ impl Selection {
             test.fits(Some(&field_value(object, field)))
         })
     }
-
-    /// The one name that is selected, when it is only one.
-    pub(crate) fn only_name(&self) -> Option<&str> {
-        self.fields.iter().find_map(|(field, test)| match test {
-            Test::In(values) if field == "metadata.name" => values.first().map(String::as_str),
-            _ => None,
-        })
-    }
 }
 
 fn read_field(part: &str) -> Option<(String, Test)> {

@@ -32,9 +32,11 @@ impl SecretReader for Account {
             .json(SECRETS, "GetSecretValue", &json!({ "SecretId": id }))
             .await
             .map_err(|refused| match refused.trouble {
-                Trouble::NotFound(_) => Failure::new(format!("{doing}: there is no such secret, or it has no value"))
-                    .way_out("check the ARN or the name, and its region")
-                    .into(),
+                Trouble::NotFound(_) => {
+                    Failure::new(format!("{doing}: there is no such secret, or it has no value"))
+                        .way_out("check the ARN or the name, and its region")
+                        .into()
+                }
                 _ => refused.failing(&doing),
             })?;
         match answer["SecretString"].as_str() {
@@ -71,7 +73,9 @@ impl LogReader for Account {
         for _ in 0..PAGES {
             let answer = match asked.json(LOGS, "FilterLogEvents", &body).await {
                 Ok(answer) => answer,
-                Err(refused) if matches!(refused.trouble, Trouble::NotFound(_)) => return Ok(Logged::NoGroup),
+                Err(refused) if matches!(refused.trouble, Trouble::NotFound(_)) => {
+                    return Ok(Logged::NoGroup);
+                }
                 Err(refused) => return Err(refused.failing(&format!("reading the log {group}"))),
             };
             if let Some(event) = answer["events"].as_array().and_then(|events| events.first()) {

@@ -8,7 +8,6 @@
 mod builtin;
 mod check;
 mod compact;
-mod facts;
 mod schema;
 mod tables;
 
@@ -17,7 +16,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
-pub use check::{Problem, check, check_known};
+pub use check::{Problem, check};
 pub use schema::{ListType, PathPart, Schema};
 
 /// A kind: how it is called, where it lives, what it looks like.

@@ -301,7 +301,7 @@ fn lines(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
 }
 
 /// The full name of a type.
-fn name(short: &str) -> String {
+pub(crate) fn name(short: &str) -> String {
     let before = match short.split('.').next().unwrap_or_default() {
         "meta" => "io.k8s.apimachinery.pkg.apis.",
         "apiextensions" => "io.k8s.apiextensions-apiserver.pkg.apis.",

@@ -48,7 +48,8 @@ pub(crate) fn refused(key: &Key, refusal: &Refusal) -> String {
             key.kind
         )
     } else if reason.contains("admission webhook") && reason.contains("denied") {
-        "a policy of the cluster refuses it: change the manifest as the message says, or the policy".to_owned()
+        "a policy of the cluster refuses it: change the manifest as the message says, or the policy"
+            .to_owned()
     } else if reason.starts_with("namespaces ") && reason.contains("not found") {
         format!(
             "add a Namespace `{}` to the manifests of this step, or to those of a step that is done before it",
@@ -109,7 +110,10 @@ pub(crate) fn keeper(finalizer: &str) -> Option<&'static str> {
         ("ingress.k8s.aws/", "aws-load-balancer-controller"),
         ("service.k8s.aws/", "aws-load-balancer-controller"),
         ("gateway.k8s.aws/", "aws-load-balancer-controller"),
-        ("service.kubernetes.io/load-balancer-cleanup", "aws-load-balancer-controller"),
+        (
+            "service.kubernetes.io/load-balancer-cleanup",
+            "aws-load-balancer-controller",
+        ),
         ("argocd.argoproj.io", "argocd-application-controller"),
         ("karpenter.", "karpenter"),
         ("ebs-csi-aws-com", "aws-ebs-csi-driver"),
@@ -121,7 +125,10 @@ pub(crate) fn keeper(finalizer: &str) -> Option<&'static str> {
         // Its controllers run with AWS, not in the cluster.
         return None;
     }
-    known.iter().find(|(part, _)| finalizer.contains(part)).map(|(_, name)| *name)
+    known
+        .iter()
+        .find(|(part, _)| finalizer.contains(part))
+        .map(|(_, name)| *name)
 }
 
 /// Whether what a controller made is found by a sweep, so that it may be left to it.

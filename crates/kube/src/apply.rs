@@ -13,11 +13,11 @@ use landfall_model::work::{ObjectsWork, Step};
 use landfall_runner::{ApplyError, Clock, Progress};
 use serde_json::Value;
 
-use crate::applyset::{Members, Set, foreign};
+use crate::applyset::{Members, Set, foreign, kinds_of};
 use crate::conflict;
 use crate::desired::{self, Desired};
 use crate::hangs::Hanging;
-use crate::key::Key;
+use crate::key::{GroupKind, Key};
 use crate::link::{APPLY, Dialled, Link};
 use crate::looks::Looks;
 use crate::stand::{self, Standing};
@@ -81,7 +81,10 @@ impl Objects {
         work: &ObjectsWork,
         progress: &Progress,
     ) -> Result<Applied, ApplyError> {
-        let cluster = work.cluster.value().ok_or_else(|| unknown("the cluster is not known yet".to_owned()))?;
+        let cluster = work
+            .cluster
+            .value()
+            .ok_or_else(|| unknown("the cluster is not known yet".to_owned()))?;
         let deadline = Deadline {
             clock: self.clock.as_ref(),
             began: self.clock.millis(),
@@ -140,7 +143,10 @@ impl Objects {
                 Dialled::Starting(state) => state,
             };
             if deadline.is_over() {
-                let summary = format!("the EKS cluster `{cluster}` does not answer after {}", deadline.within());
+                let summary = format!(
+                    "the EKS cluster `{cluster}` does not answer after {}",
+                    deadline.within()
+                );
                 return Err(Failure {
                     cause: Some(cause(&state, "its API server does not answer yet")),
                     ..Failure::new(summary)
@@ -178,7 +184,10 @@ impl Applying<'_> {
     }
 
     pub(crate) fn note(&self, note: String) {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).insert(note);
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(note);
     }
 
     pub(crate) fn selector(&self) -> String {
@@ -186,7 +195,11 @@ impl Applying<'_> {
     }
 
     async fn run(self) -> Result<Applied, ApplyError> {
-        let discovery = self.link.discover().await.map_err(|trouble| self.failing(trouble))?;
+        let discovery = self
+            .link
+            .recent_discovery()
+            .await
+            .map_err(|trouble| self.failing(trouble))?;
         let mut wanted = desired::all(self.step, self.work, &discovery).map_err(unknown)?;
         let kinds: BTreeSet<_> = wanted.iter().map(|one| one.key.group_kind()).collect();
         let members = self
@@ -196,23 +209,33 @@ impl Applying<'_> {
             .map_err(|trouble| self.failing(trouble))?;
         // The parent names every kind before the first object of it is made, so that none is ever forgotten.
         if members.parent.is_none() {
-            self.set.refuse_others(self.link).await.map_err(|trouble| self.refused_parent(trouble))?;
+            self.set
+                .refuse_others(self.link)
+                .await
+                .map_err(|trouble| self.refused_parent(trouble))?;
         }
         let all: BTreeSet<Key> = wanted
             .iter()
             .map(|one| one.key.clone())
             .chain(members.objects.keys().cloned())
             .collect();
-        self.write_parent(&all).await?;
+        // Kinds that the cluster does not tell of just now may come back, and objects of them with them.
+        let named = members.parent.iter().flat_map(kinds_of);
+        let unseen: Vec<_> = named.filter(|kind| discovery.preferred(kind).is_none()).collect();
+        self.write_parent(&all, &unseen).await?;
         let (made, changed) = self.put_all(&wanted, &members).await?;
-        let discovery = self.link.discovery().await.map_err(|trouble| self.failing(trouble))?;
+        let discovery = self
+            .link
+            .discovery()
+            .await
+            .map_err(|trouble| self.failing(trouble))?;
         for one in &mut wanted {
             one.known_to(&discovery);
         }
         let kept: BTreeSet<Key> = wanted.iter().map(|one| one.key.clone()).collect();
         let pruned = self.prune(&kept).await?;
         if kept != all {
-            self.write_parent(&kept).await?;
+            self.write_parent(&kept, &unseen).await?;
         }
         let live = self.ready(&wanted).await?;
         let outcome = match (made, changed, pruned) {
@@ -250,9 +273,9 @@ impl Applying<'_> {
         Failure::new(refusal.message.clone()).way_out(way_out).into()
     }
 
-    async fn write_parent(&self, keys: &BTreeSet<Key>) -> Result<(), ApplyError> {
+    async fn write_parent(&self, keys: &BTreeSet<Key>, more: &[GroupKind]) -> Result<(), ApplyError> {
         self.set
-            .write_parent(self.link, keys, &self.work.controls)
+            .write_parent(self.link, keys, more, &self.work.controls)
             .await
             .map_err(|trouble| self.failing(trouble))
     }
@@ -262,21 +285,34 @@ impl Applying<'_> {
         let (mut made, mut changed) = (0, 0);
         let done = AtomicUsize::new(0);
         for rank in wanted.chunk_by(|a, b| desired::rank(&a.key) == desired::rank(&b.key)) {
-            let puts: Vec<_> = rank.iter().map(|one| self.put(one, members, (&done, wanted.len()))).collect();
+            let puts: Vec<_> = rank
+                .iter()
+                .map(|one| self.put(one, members, (&done, wanted.len())))
+                .collect();
             let puts: Vec<Put> = stream::iter(puts).buffer_unordered(AT_ONCE).try_collect().await?;
             made += puts.iter().filter(|put| **put == Put::Made).count();
             changed += puts.iter().filter(|put| **put == Put::Changed).count();
-            let defines = rank.first().is_some_and(|one| desired::rank(&one.key) == desired::DEFINITIONS);
+            let defines = rank
+                .first()
+                .is_some_and(|one| desired::rank(&one.key) == desired::DEFINITIONS);
             if defines && done.load(Ordering::Relaxed) < wanted.len() {
                 self.ready(rank).await?;
-                self.link.discover().await.map_err(|trouble| self.failing(trouble))?;
+                self.link
+                    .discover()
+                    .await
+                    .map_err(|trouble| self.failing(trouble))?;
             }
         }
         Ok((made, changed))
     }
 
     /// Applies one object, once it is taken.
-    async fn put(&self, one: &Desired, members: &Members, (done, all): (&AtomicUsize, usize)) -> Result<Put, ApplyError> {
+    async fn put(
+        &self,
+        one: &Desired,
+        members: &Members,
+        (done, all): (&AtomicUsize, usize),
+    ) -> Result<Put, ApplyError> {
         let mut looks = Looks::new();
         let mut told = String::new();
         let mut seen = members.objects.get(&one.key).cloned();
@@ -286,7 +322,8 @@ impl Applying<'_> {
             let refusal = match self.try_put(&mut one, seen.take(), &mut outcome).await {
                 Ok(put) => {
                     let count = done.fetch_add(1, Ordering::Relaxed) + 1;
-                    self.progress.count(count, all, format!("applied {}", one.key.said()));
+                    self.progress
+                        .count(count, all, format!("applied {}", one.key.said()));
                     return Ok(outcome.unwrap_or(put));
                 }
                 Err(Trouble::Refused(refusal)) => refusal,
@@ -302,8 +339,11 @@ impl Applying<'_> {
                 .into());
             }
             if told != refusal.message {
-                self.progress
-                    .say(format!("{} is not taken yet: {}", one.key.said(), refusal.message));
+                self.progress.say(format!(
+                    "{} is not taken yet: {}",
+                    one.key.said(),
+                    refusal.message
+                ));
                 told = refusal.message;
             }
             self.link.clock.sleep(looks.next()).await;
@@ -320,7 +360,7 @@ impl Applying<'_> {
         let kind = one.key.kind.clone();
         let mut discovery = self.link.discovery().await?;
         if discovery.version(&one.api_version, &kind).is_none() {
-            discovery = self.link.discover().await?;
+            discovery = self.link.discover_again().await?;
         }
         let Some(resource) = discovery.version(&one.api_version, &kind) else {
             return Err(no_kind(one).into());
@@ -339,7 +379,8 @@ impl Applying<'_> {
                 return Err(Refusal::known(FOREIGN, why).into());
             }
             if is_over_and_done_with(live) {
-                self.replace(&one.key, &path, live, "it has run already", outcome).await?;
+                self.replace(&one.key, &path, live, "it has run already", outcome)
+                    .await?;
             }
         }
         let force = self.work.force;
@@ -365,7 +406,10 @@ impl Applying<'_> {
             Err(Trouble::Refused(refusal)) if refusal.is_immutable() && kind == "Job" => match &live {
                 Some(live) => {
                     let why = "what a Job runs cannot be changed in place";
-                    return self.replace(&one.key, &path, live, why, outcome).await.map(|()| Put::Changed);
+                    return self
+                        .replace(&one.key, &path, live, why, outcome)
+                        .await
+                        .map(|()| Put::Changed);
                 }
                 None => return Err(Trouble::Refused(refusal)),
             },
@@ -442,7 +486,10 @@ impl Applying<'_> {
         let mut told = String::new();
         let mut asked: BTreeSet<String> = BTreeSet::new();
         loop {
-            let left = self.unwanted(wanted, &mut asked).await.map_err(|trouble| self.failing(trouble))?;
+            let left = self
+                .unwanted(wanted, &mut asked)
+                .await
+                .map_err(|trouble| self.failing(trouble))?;
             let count = *unwanted.get_or_insert(left.len());
             let Some((first, object)) = left.iter().next() else {
                 return Ok(count);
@@ -478,7 +525,8 @@ impl Applying<'_> {
         let deletes: Vec<_> = deletes
             .map(|(path, object)| async move { self.link.delete(&path, object, "Background").await })
             .collect();
-        let deleted: Vec<Result<(), Trouble>> = stream::iter(deletes).buffer_unordered(AT_ONCE).collect().await;
+        let deleted: Vec<Result<(), Trouble>> =
+            stream::iter(deletes).buffer_unordered(AT_ONCE).collect().await;
         deleted.into_iter().collect::<Result<(), Trouble>>()?;
         Ok(left)
     }
@@ -490,7 +538,9 @@ fn no_kind(one: &Desired) -> Refusal {
         "no matches for kind \"{}\" in version \"{}\"",
         one.key.kind, one.api_version
     );
-    let everyones = landfall_kinds::core().iter().any(|kind| kind.group == one.key.group);
+    let everyones = landfall_kinds::core()
+        .iter()
+        .any(|kind| kind.group == one.key.group);
     Refusal {
         // What belongs to every cluster does not come later.
         code: if everyones { 400 } else { 404 },
@@ -499,7 +549,10 @@ fn no_kind(one: &Desired) -> Refusal {
 }
 
 fn being_deleted(key: &Key) -> Refusal {
-    let message = format!("object is being deleted: {} \"{}\" already exists", key.kind, key.name);
+    let message = format!(
+        "object is being deleted: {} \"{}\" already exists",
+        key.kind, key.name
+    );
     Refusal::known(DELETING, message)
 }
 

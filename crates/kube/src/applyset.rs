@@ -108,24 +108,31 @@ impl Set {
     ) -> Result<Members, Trouble> {
         let parent = link.get(&self.parent_path()).await?;
         // Another platform's step of the same name has the same parent, and so the same label.
-        let parent = parent.filter(|parent| owner(parent).is_none_or(|(of, _)| of == self.platform));
+        let parent = parent.filter(|parent| self.may_have(parent));
         let mut all: BTreeSet<GroupKind> = kinds.into_iter().collect();
         all.extend(parent.iter().flat_map(kinds_of));
         let selector = format!("{PART_OF}={}", self.id());
         let listed = list_all(link, discovery, all, &selector).await?;
-        let ours = |object: &Value| owner(object).is_none_or(|(of, _)| of == self.platform);
-        let objects = listed.into_iter().filter(ours).map(|object| (Key::of(&object), object)).collect();
+        let ours = listed.into_iter().filter(|object| self.may_have(object));
+        let objects = ours.map(|object| (Key::of(&object), object)).collect();
         Ok(Members { parent, objects })
     }
 
-    /// Writes the parent: the kinds and namespaces of these objects, and what is looked after.
+    /// Whether nothing says that an object is somebody else's.
+    pub(crate) fn may_have(&self, object: &Value) -> bool {
+        owner(object).is_none_or(|(platform, step)| platform == self.platform && step == self.step)
+    }
+
+    /// Writes the parent: the kinds and namespaces of these objects, `more` kinds, and what is looked after.
     pub(crate) async fn write_parent(
         &self,
         link: &Link,
         keys: &BTreeSet<Key>,
+        more: &[GroupKind],
         controls: &[String],
     ) -> Result<(), Trouble> {
-        let kinds: BTreeSet<String> = keys.iter().map(|key| key.group_kind().text()).collect();
+        let kinds = keys.iter().map(|key| key.group_kind().text());
+        let kinds: BTreeSet<String> = kinds.chain(more.iter().map(GroupKind::text)).collect();
         let namespaces: BTreeSet<&str> = keys
             .iter()
             .map(|key| key.namespace.as_str())
@@ -139,14 +146,22 @@ impl Set {
         if !controls.is_empty() {
             annotations[CONTROLS] = controls.join(",").into();
         }
-        let mut labels: Value = self.labels().into_iter().map(|(label, value)| (label, value.to_owned())).collect();
+        let mut labels: Value = self
+            .labels()
+            .into_iter()
+            .map(|(label, value)| (label, value.to_owned()))
+            .collect();
         labels[ID] = self.id().into();
         let body = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": { "name": self.name(), "namespace": HOME, "labels": labels, "annotations": annotations },
         });
-        let path = format!("{}?fieldManager={}&force=true", self.parent_path(), crate::MANAGER);
+        let path = format!(
+            "{}?fieldManager={}&force=true",
+            self.parent_path(),
+            crate::MANAGER
+        );
         link.put(http::Method::PATCH, path, APPLY, &body).await.map(drop)
     }
 
@@ -169,7 +184,10 @@ pub(crate) async fn list_all(
     kinds: impl IntoIterator<Item = GroupKind>,
     selector: &str,
 ) -> Result<Vec<Value>, Trouble> {
-    let known: Vec<_> = kinds.into_iter().filter_map(|kind| discovery.preferred(&kind)).collect();
+    let known: Vec<_> = kinds
+        .into_iter()
+        .filter_map(|kind| discovery.preferred(&kind))
+        .collect();
     let query = [("labelSelector", selector)];
     let lists = known.into_iter().map(|resource| link.list(resource, "", &query));
     // Collected first: a closure over borrows does not outlive its stream otherwise.
@@ -183,7 +201,11 @@ pub(crate) async fn list_all(
 }
 
 /// The parents of all sets of a platform.
-pub(crate) async fn parents(link: &Link, discovery: &Discovery, platform: &str) -> Result<Vec<Value>, Trouble> {
+pub(crate) async fn parents(
+    link: &Link,
+    discovery: &Discovery,
+    platform: &str,
+) -> Result<Vec<Value>, Trouble> {
     let Some(maps) = discovery.core("", "ConfigMap") else {
         return Ok(Vec::new());
     };
@@ -193,14 +215,26 @@ pub(crate) async fn parents(link: &Link, discovery: &Discovery, platform: &str) 
 
 /// The kinds that a parent names.
 pub(crate) fn kinds_of(parent: &Value) -> Vec<GroupKind> {
-    let listed = parent["metadata"]["annotations"][KINDS].as_str().unwrap_or_default();
-    listed.split(',').filter(|text| !text.is_empty()).map(GroupKind::parse).collect()
+    let listed = parent["metadata"]["annotations"][KINDS]
+        .as_str()
+        .unwrap_or_default();
+    listed
+        .split(',')
+        .filter(|text| !text.is_empty())
+        .map(GroupKind::parse)
+        .collect()
 }
 
 /// The kinds of objects that a set's objects look after.
 pub(crate) fn controls_of(parent: &Value) -> Vec<String> {
-    let listed = parent["metadata"]["annotations"][CONTROLS].as_str().unwrap_or_default();
-    listed.split(',').filter(|kind| !kind.is_empty()).map(str::to_owned).collect()
+    let listed = parent["metadata"]["annotations"][CONTROLS]
+        .as_str()
+        .unwrap_or_default();
+    listed
+        .split(',')
+        .filter(|kind| !kind.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Why a step must not touch an object that stands: it belongs to somebody else.
@@ -212,10 +246,14 @@ pub(crate) fn foreign(key: &Key, object: &Value, set: &Set) -> Option<String> {
                 "the {said} belongs to the platform `{other}`; rename this platform's, or remove the other"
             ));
         }
-        return (of != set.step).then(|| format!("the {said} belongs to the step `{of}`; name it in one step only"));
+        return (of != set.step)
+            .then(|| format!("the {said} belongs to the step `{of}`; name it in one step only"));
     }
     let metadata = &object["metadata"];
-    if let Some(other) = metadata["labels"][PART_OF].as_str().filter(|other| *other != set.id()) {
+    if let Some(other) = metadata["labels"][PART_OF]
+        .as_str()
+        .filter(|other| *other != set.id())
+    {
         return Some(format!(
             "the {said} belongs to the ApplySet `{other}` of another tool; take it out there (remove its label {PART_OF}), or \
              name another here"

@@ -29,7 +29,9 @@ pub struct Token {
 
 impl std::fmt::Debug for Token {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        to.debug_struct("Token").field("until", &self.until).finish_non_exhaustive()
+        to.debug_struct("Token")
+            .field("until", &self.until)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,7 +76,11 @@ pub enum ClientError {
 }
 
 /// A client of the cluster at `endpoint`, whose certificate `ca_pem` has signed. Must be called within a tokio runtime.
-pub fn client(endpoint: &str, ca_pem: &str, token: Arc<dyn TokenSource>) -> Result<kube::Client, ClientError> {
+pub fn client(
+    endpoint: &str,
+    ca_pem: &str,
+    token: Arc<dyn TokenSource>,
+) -> Result<kube::Client, ClientError> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| ClientError::Address {
         endpoint: endpoint.to_owned(),
         source,
@@ -191,7 +197,9 @@ where
             request.headers_mut().insert(header::AUTHORIZATION, header);
             let answer = {
                 let mut inner = inner.lock().await;
-                std::future::poll_fn(|context| inner.poll_ready(context)).await.map_err(Into::into)?;
+                std::future::poll_fn(|context| inner.poll_ready(context))
+                    .await
+                    .map_err(Into::into)?;
                 inner.call(request)
             };
             let answer = answer.await.map_err(Into::into)?;

@@ -15,7 +15,10 @@ pub(crate) struct Conflict {
 
 /// The fields that a refusal is about.
 pub(crate) fn conflicts(refusal: &Refusal) -> Vec<Conflict> {
-    let causes = refusal.causes.iter().filter(|cause| cause.reason == "FieldManagerConflict");
+    let causes = refusal
+        .causes
+        .iter()
+        .filter(|cause| cause.reason == "FieldManagerConflict");
     let mut all: Vec<Conflict> = causes
         .map(|cause| Conflict {
             manager: cause.message.split('"').nth(1).unwrap_or("unknown").to_owned(),
@@ -51,8 +54,10 @@ pub(crate) fn taken_back(key: &Key, conflicts: &[Conflict]) -> Option<String> {
 /// What is said of fields that somebody else keeps, and the ways out.
 pub(crate) fn kept_by_others(conflicts: &[Conflict]) -> (String, String) {
     let others: Vec<&Conflict> = conflicts.iter().filter(|one| !may_be_taken(one)).collect();
-    let fields: Vec<String> =
-        others.iter().map(|one| format!("{} is managed by `{}`", plain(&one.field), one.manager)).collect();
+    let fields: Vec<String> = others
+        .iter()
+        .map(|one| format!("{} is managed by `{}`", plain(&one.field), one.manager))
+        .collect();
     let names: Vec<&str> = others.iter().map(|one| plain(&one.field)).collect();
     let way_out = format!(
         "leave {} out of the manifest, so that its manager keeps it; or take it over for good with `force: true` in the step's \
@@ -101,7 +106,10 @@ fn manages(fields: &Value, path: &[Part<'_>]) -> bool {
     }
     let below = match first {
         Part::Key(key) => fields.get(&format!("f:{key}")),
-        Part::Item(item, at) => fields.iter().find(|(name, _)| is_item(name, item, *at)).map(|(_, below)| below),
+        Part::Item(item, at) => fields
+            .iter()
+            .find(|(name, _)| is_item(name, item, *at))
+            .map(|(_, below)| below),
     };
     below.is_some_and(|below| manages(below, rest))
 }
@@ -110,7 +118,10 @@ fn is_item(name: &str, item: &Value, at: usize) -> bool {
     match name.split_once(':') {
         Some(("k", keys)) => serde_json::from_str::<Value>(keys)
             .ok()
-            .and_then(|keys| keys.as_object().map(|keys| keys.iter().all(|(key, value)| &item[key] == value)))
+            .and_then(|keys| {
+                keys.as_object()
+                    .map(|keys| keys.iter().all(|(key, value)| &item[key] == value))
+            })
             .unwrap_or(false),
         Some(("v", value)) => serde_json::from_str::<Value>(value).is_ok_and(|value| &value == item),
         Some(("i", index)) => index.parse() == Ok(at),

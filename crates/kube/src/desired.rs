@@ -50,7 +50,12 @@ pub(crate) fn all(step: &Step, work: &ObjectsWork, discovery: &Discovery) -> Res
             namespace: object.namespace.clone(),
             body: body.clone(),
         };
-        one.key = discovery.key(&object.api_version, &object.kind, object.namespace.as_deref(), &object.name);
+        one.key = discovery.key(
+            &object.api_version,
+            &object.kind,
+            object.namespace.as_deref(),
+            &object.name,
+        );
         one.mark(&set);
         all.push(one);
     }
@@ -61,7 +66,12 @@ pub(crate) fn all(step: &Step, work: &ObjectsWork, discovery: &Discovery) -> Res
 impl Desired {
     /// Names it anew, once the cluster knows its kind.
     pub(crate) fn known_to(&mut self, discovery: &Discovery) {
-        let key = discovery.key(&self.api_version, &self.key.kind, self.namespace.as_deref(), &self.key.name);
+        let key = discovery.key(
+            &self.api_version,
+            &self.key.kind,
+            self.namespace.as_deref(),
+            &self.key.name,
+        );
         if key != self.key {
             self.key = key;
             self.place();
@@ -84,7 +94,14 @@ impl Desired {
         }
         let metadata = map(&mut self.body["metadata"]);
         // What only a server may say: manifests that were saved from a cluster have it.
-        for field in ["managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink"] {
+        for field in [
+            "managedFields",
+            "resourceVersion",
+            "uid",
+            "creationTimestamp",
+            "generation",
+            "selfLink",
+        ] {
             metadata.shift_remove(field);
         }
         let labels = map(metadata.entry("labels").or_insert(Value::Null));

@@ -7,7 +7,10 @@ use sha2::{Digest, Sha256};
 /// A number that stands for a text.
 pub(crate) fn number(text: &str) -> u64 {
     let bytes = Sha256::digest(text.as_bytes());
-    bytes.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    bytes
+        .iter()
+        .take(8)
+        .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 /// The SHA-256 of a text in base64 for URLs, without padding.
@@ -18,10 +21,4 @@ pub(crate) fn sha256_url(text: &str) -> String {
         other => unreachable!("bytes are written as base64, not as {other:?}"),
     };
     encoded.trim_end_matches('=').replace('+', "-").replace('/', "_")
-}
-
-/// What a value of a Secret says.
-pub(crate) fn decoded(value: &Value) -> Option<Vec<u8>> {
-    let bytes: ByteString = serde_json::from_value(value.clone()).ok()?;
-    Some(bytes.0)
 }

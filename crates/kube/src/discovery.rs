@@ -67,7 +67,8 @@ pub(crate) struct Discovery {
     of_kind: HashMap<GroupKind, Vec<Resource>>,
 }
 
-const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+const AGGREGATED: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
@@ -118,13 +119,17 @@ impl Discovery {
 
     /// Servers that do not tell everything at once are asked for each version.
     async fn add_listed(&mut self, link: &Link, root: &str, answer: &Value) -> Result<(), Trouble> {
-        let mut versions: Vec<(String, String)> =
-            list(&answer["versions"]).map(|version| (String::new(), text(version))).collect();
+        let mut versions: Vec<(String, String)> = list(&answer["versions"])
+            .map(|version| (String::new(), text(version)))
+            .collect();
         for group in list(&answer["groups"]) {
             let preferred = &group["preferredVersion"]["version"];
             let mut all: Vec<&Value> = list(&group["versions"]).map(|one| &one["version"]).collect();
             all.sort_by_key(|version| *version != preferred);
-            versions.extend(all.into_iter().map(|version| (text(&group["name"]), text(version))));
+            versions.extend(
+                all.into_iter()
+                    .map(|version| (text(&group["name"]), text(version))),
+            );
         }
         let asked = versions.into_iter().map(|(group, version)| async move {
             let path = match group.as_str() {
@@ -197,13 +202,22 @@ impl Discovery {
             group: key::group(api_version).to_owned(),
             kind: kind.to_owned(),
         };
-        let namespaced = match self.version(api_version, kind).or_else(|| self.preferred(&group_kind)) {
+        let namespaced = match self
+            .version(api_version, kind)
+            .or_else(|| self.preferred(&group_kind))
+        {
             Some(resource) => resource.namespaced,
-            None => landfall_kinds::find(api_version, kind)
-                .map_or_else(|| namespace.is_some() && !kind.starts_with("Cluster"), |kind| kind.namespaced),
+            None => landfall_kinds::find(api_version, kind).map_or_else(
+                || namespace.is_some() && !kind.starts_with("Cluster"),
+                |kind| kind.namespaced,
+            ),
         };
         Key {
-            namespace: if namespaced { namespace.unwrap_or("default").to_owned() } else { String::new() },
+            namespace: if namespaced {
+                namespace.unwrap_or("default").to_owned()
+            } else {
+                String::new()
+            },
             kind: group_kind.kind,
             group: group_kind.group,
             name: name.to_owned(),

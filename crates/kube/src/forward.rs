@@ -111,37 +111,54 @@ impl Target<'_> {
 
     /// A pod that is ready, and its port. Looked for anew for each connection: pods come and go.
     async fn find(&self) -> Result<(String, u16), ReachError> {
-        let failed = |what: String| move |source: kube::Error| ReachError::Read {
-            what,
-            source: Box::new(source),
+        let failed = |what: String| {
+            move |source: kube::Error| ReachError::Read {
+                what,
+                source: Box::new(source),
+            }
         };
         let services: Api<Service> = Api::namespaced(self.client.clone(), self.namespace);
-        let service = services.get(self.service).await.map_err(failed(format!("Service {}", self.said())))?;
+        let service = services
+            .get(self.service)
+            .await
+            .map_err(failed(format!("Service {}", self.said())))?;
         let spec = service.spec.unwrap_or_default();
         let ports = spec.ports.unwrap_or_default();
-        let is_it = |one: &&ServicePort| {
-            one.name.as_deref() == Some(self.port) || self.port.parse() == Ok(one.port)
-        };
+        let is_it =
+            |one: &&ServicePort| one.name.as_deref() == Some(self.port) || self.port.parse() == Ok(one.port);
         let Some(port) = ports.iter().find(is_it) else {
             let has: Vec<String> = ports.iter().map(|one| one.port.to_string()).collect();
             return Err(ReachError::NoPort {
                 service: self.said(),
                 port: self.port.to_owned(),
-                has: if has.is_empty() { "none".to_owned() } else { has.join(", ") },
+                has: if has.is_empty() {
+                    "none".to_owned()
+                } else {
+                    has.join(", ")
+                },
             });
         };
-        let selector: Vec<String> =
-            spec.selector.unwrap_or_default().iter().map(|(label, value)| format!("{label}={value}")).collect();
+        let selector: Vec<String> = spec
+            .selector
+            .unwrap_or_default()
+            .iter()
+            .map(|(label, value)| format!("{label}={value}"))
+            .collect();
         let none = || ReachError::NoPod { service: self.said() };
         if selector.is_empty() {
             return Err(none());
         }
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), self.namespace);
         let query = ListParams::default().labels(&selector.join(","));
-        let pods = pods.list(&query).await.map_err(failed(format!("pods of the Service {}", self.said())))?;
-        let found = pods.items.iter().filter(|pod| is_ready(pod)).find_map(|pod| {
-            Some((pod.metadata.name.clone()?, target_port(port, pod)?))
-        });
+        let pods = pods
+            .list(&query)
+            .await
+            .map_err(failed(format!("pods of the Service {}", self.said())))?;
+        let found = pods
+            .items
+            .iter()
+            .filter(|pod| is_ready(pod))
+            .find_map(|pod| Some((pod.metadata.name.clone()?, target_port(port, pod)?)));
         found.ok_or_else(none)
     }
 
@@ -149,7 +166,10 @@ impl Target<'_> {
         let (pod, port) = self.find().await.map_err(|error| error.to_string())?;
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), self.namespace);
         let lost = |why: String| format!("the connection to port {port} of the pod {pod} was lost: {why}");
-        let mut forwarder = pods.portforward(&pod, &[port]).await.map_err(|error| lost(error.to_string()))?;
+        let mut forwarder = pods
+            .portforward(&pod, &[port])
+            .await
+            .map_err(|error| lost(error.to_string()))?;
         let refused = forwarder.take_error(port);
         let Some(mut there) = forwarder.take_stream(port) else {
             return Err(lost("nothing came of it".to_owned()));
@@ -182,15 +202,26 @@ fn target_port(port: &ServicePort, pod: &Pod) -> Option<u16> {
         Some(IntOrString::String(name)) => {
             let spec = pod.spec.as_ref()?;
             let more = spec.init_containers.iter().flatten();
-            let mut ports = spec.containers.iter().chain(more).flat_map(|one| one.ports.iter().flatten());
-            ports.find(|one| one.name.as_deref() == Some(name))?.container_port
+            let mut ports = spec
+                .containers
+                .iter()
+                .chain(more)
+                .flat_map(|one| one.ports.iter().flatten());
+            ports
+                .find(|one| one.name.as_deref() == Some(name))?
+                .container_port
         }
     };
     u16::try_from(number).ok()
 }
 
 /// A value in a Secret.
-pub async fn secret_value(client: &kube::Client, namespace: &str, name: &str, key: &str) -> Result<String, ReachError> {
+pub async fn secret_value(
+    client: &kube::Client,
+    namespace: &str,
+    name: &str,
+    key: &str,
+) -> Result<String, ReachError> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let said = format!("{namespace}/{name}");
     let secret = secrets.get(name).await.map_err(|source| ReachError::Read {
@@ -203,7 +234,11 @@ pub async fn secret_value(client: &kube::Client, namespace: &str, name: &str, ke
         return Err(ReachError::NoKey {
             secret: said,
             key: key.to_owned(),
-            has: if has.is_empty() { "none".to_owned() } else { has.join(", ") },
+            has: if has.is_empty() {
+                "none".to_owned()
+            } else {
+                has.join(", ")
+            },
         });
     };
     String::from_utf8(value.0).map_err(|_| ReachError::NoText {

@@ -93,7 +93,10 @@ impl Hanging {
             key: key.clone(),
             finalizers: finalizers(object),
             lives: lives(link, object).await?,
-            left: left.into_iter().map(|(key, object)| (key, finalizers(&object))).collect(),
+            left: left
+                .into_iter()
+                .map(|(key, object)| (key, finalizers(&object)))
+                .collect(),
             first_lives,
         })
     }
@@ -101,10 +104,14 @@ impl Hanging {
     /// As the reason why a step failed `after` a while.
     pub(crate) fn failure(&self, after: &str, at: String) -> Failure {
         let said = self.key.said();
-        let named = self.left.iter().take(NAMED).map(|(other, finalizers)| match finalizers.first() {
-            Some(finalizer) => format!("the {} (finalizer {finalizer})", other.said()),
-            None => format!("the {}", other.said()),
-        });
+        let named = self
+            .left
+            .iter()
+            .take(NAMED)
+            .map(|(other, finalizers)| match finalizers.first() {
+                Some(finalizer) => format!("the {} (finalizer {finalizer})", other.said()),
+                None => format!("the {}", other.said()),
+            });
         let mut inside: Vec<String> = named.collect();
         let more = self.left.len().saturating_sub(NAMED);
         if more > 0 {
@@ -172,11 +179,17 @@ async fn made_by(link: &Link, key: &Key, object: &Value) -> Result<Vec<(Key, Val
     let mut made = Vec::new();
     while let Some(maker) = makers.pop() {
         let is_its = |object: &Value| {
-            let mut owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+            let mut owners = object["metadata"]["ownerReferences"]
+                .as_array()
+                .into_iter()
+                .flatten();
             owners.any(|owner| owner["uid"] == maker)
         };
-        let found: Vec<Key> =
-            candidates.iter().filter(|(_, object)| is_its(object)).map(|(key, _)| key.clone()).collect();
+        let found: Vec<Key> = candidates
+            .iter()
+            .filter(|(_, object)| is_its(object))
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in found {
             if let Some(object) = candidates.remove(&key) {
                 makers.push(object["metadata"]["uid"].clone());

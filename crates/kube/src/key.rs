@@ -63,7 +63,8 @@ impl Key {
 
     /// Whether its kind was added to the cluster by a definition.
     pub(crate) fn is_custom(&self) -> bool {
-        self.group.contains('.') && !self.group.ends_with(".k8s.io") || self.group == "gateway.networking.k8s.io"
+        self.group.contains('.') && !self.group.ends_with(".k8s.io")
+            || self.group == "gateway.networking.k8s.io"
     }
 }
 

@@ -75,7 +75,10 @@ pub fn write(path: &Path, entry: &Entry, current: bool) -> Result<(), Kubeconfig
         path: path.clone(),
         why,
     })?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let replace = || {
         std::fs::create_dir_all(folder)?;
         // Only its owner may read a temporary file, and so it stays.
@@ -117,7 +120,10 @@ fn merged(text: &str, entry: &Entry, current: bool) -> Result<String, String> {
         "provideClusterInfo": false,
     });
     if !entry.variables.is_empty() {
-        let variables = entry.variables.iter().map(|(name, value)| json!({ "name": name, "value": value }));
+        let variables = entry
+            .variables
+            .iter()
+            .map(|(name, value)| json!({ "name": name, "value": value }));
         exec["env"] = variables.collect();
     }
     put(all, "users", name, "user", json!({ "exec": exec }))?;

@@ -13,8 +13,7 @@ mod conflict;
 mod desired;
 mod digest;
 mod discovery;
-/// stub
-pub mod explain { #[derive(Default)] pub struct Related { pub pods: Vec<serde_json::Value>, pub events: Vec<serde_json::Value>, pub claims: Vec<serde_json::Value>, pub owned: Vec<serde_json::Value>, pub logs: std::collections::BTreeMap<String,String> } pub struct Explanation { pub why: String, pub way_out: String, pub subject: Option<(String,String)> } pub fn explain(_: &serde_json::Value, _: &Related) -> Option<Explanation> { None } }
+pub mod explain;
 pub mod forward;
 mod hangs;
 mod key;
@@ -24,9 +23,9 @@ mod logs;
 mod looks;
 mod observe;
 mod preview;
+mod probe;
 mod quiesce;
-/// stub
-pub mod readiness { pub enum Readiness { Ready, Waiting { why: String }, Failed { why: String } } pub fn readiness(o: &serde_json::Value, _: jiff::Timestamp) -> Readiness { if o.is_null() { return Readiness::Waiting { why: String::new() } } Readiness::Ready } }
+pub mod readiness;
 mod ready;
 mod related;
 mod remove;
@@ -43,6 +42,7 @@ use landfall_runner::{ApplyError, Clock, Intent, ObserveError, Progress, Provide
 pub use clusters::{Clusters, Reach, Unreachable};
 pub use forward::{forward, secret_value};
 pub use kube::Client;
+pub use probe::{PROBE_TO, PodProbe};
 
 use link::{Dial, Dialled, Memories};
 use trouble::Trouble;
@@ -113,7 +113,12 @@ impl Provider for Objects {
         self.remove_all(owned, progress).await
     }
 
-    async fn quiesce(&self, owned: &Owned, _: &Intent, progress: &Progress) -> Result<Vec<String>, ApplyError> {
+    async fn quiesce(
+        &self,
+        owned: &Owned,
+        _: &Intent,
+        progress: &Progress,
+    ) -> Result<Vec<String>, ApplyError> {
         self.quiesce_all(owned, progress).await
     }
 

@@ -34,6 +34,10 @@ const AT_ONCE: usize = 500;
 /// How often credentials are renewed for a cluster that never took any of them.
 const RENEWALS: u32 = 2;
 
+/// For how long the kinds of a cluster count as just asked for, and for how long as recent.
+const JUST_MS: u64 = 900;
+const RECENT_MS: u64 = 10_000;
+
 /// Types of bodies.
 pub(crate) const APPLY: &str = "application/apply-patch+yaml";
 pub(crate) const MERGE: &str = "application/merge-patch+json";
@@ -77,7 +81,8 @@ impl Answer {
 /// What is remembered about a cluster from one step to the next.
 #[derive(Default)]
 pub(crate) struct Memory {
-    discovery: Mutex<Option<Arc<Discovery>>>,
+    /// The kinds it knew, and when that was asked.
+    discovery: Mutex<Option<(Arc<Discovery>, u64)>>,
     /// How often credentials were renewed since the cluster last took any.
     renewals: AtomicU32,
 }
@@ -123,7 +128,11 @@ pub(crate) enum Dialled {
 
 impl Dial<'_> {
     fn patience_ms(&self) -> u64 {
-        if self.progress.is_some() { ACTING_MS } else { LOOKING_MS }
+        if self.progress.is_some() {
+            ACTING_MS
+        } else {
+            LOOKING_MS
+        }
     }
 
     /// Asks where the cluster is.
@@ -308,7 +317,10 @@ impl Link {
         query: &[(&str, &str)],
     ) -> Result<Vec<Value>, Trouble> {
         let path = resource.path(namespace, None);
-        let selected: String = query.iter().map(|(key, value)| format!("&{key}={}", encoded(value))).collect();
+        let selected: String = query
+            .iter()
+            .map(|(key, value)| format!("&{key}={}", encoded(value)))
+            .collect();
         let mut found: Vec<Value> = Vec::new();
         let mut from = String::new();
         loop {
@@ -378,7 +390,10 @@ impl Link {
         if let Some(uid) = object["metadata"]["uid"].as_str() {
             options["preconditions"] = serde_json::json!({ "uid": uid });
         }
-        match self.put(http::Method::DELETE, path.to_owned(), JSON, &options).await {
+        match self
+            .put(http::Method::DELETE, path.to_owned(), JSON, &options)
+            .await
+        {
             Ok(_) => Ok(()),
             // Gone already, or another one of its name: that is looked at again.
             Err(Trouble::Refused(refusal)) if matches!(refusal.code, 404 | 409) => Ok(()),
@@ -388,17 +403,40 @@ impl Link {
 
     /// The kinds this cluster knows, as remembered.
     pub(crate) async fn discovery(&self) -> Result<Arc<Discovery>, Trouble> {
-        let known = self.memory.discovery.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.discovery_since(u64::MAX).await
+    }
+
+    /// The kinds this cluster knows, asked anew unless that was just done.
+    pub(crate) async fn discover_again(&self) -> Result<Arc<Discovery>, Trouble> {
+        self.discovery_since(JUST_MS).await
+    }
+
+    /// The kinds this cluster knows, as they were a moment ago: many steps that are looked at together ask once.
+    pub(crate) async fn recent_discovery(&self) -> Result<Arc<Discovery>, Trouble> {
+        self.discovery_since(RECENT_MS).await
+    }
+
+    async fn discovery_since(&self, age_ms: u64) -> Result<Arc<Discovery>, Trouble> {
+        let known = self
+            .memory
+            .discovery
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         match known {
-            Some(known) => Ok(known),
-            None => self.discover().await,
+            Some((known, at)) if self.clock.millis().saturating_sub(at) < age_ms => Ok(known),
+            _ => self.discover().await,
         }
     }
 
     /// The kinds this cluster knows, asked anew.
     pub(crate) async fn discover(&self) -> Result<Arc<Discovery>, Trouble> {
         let found = Arc::new(Discovery::read(self).await?);
-        *self.memory.discovery.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
+        *self
+            .memory
+            .discovery
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some((found.clone(), self.clock.millis()));
         Ok(found)
     }
 

@@ -27,7 +27,11 @@ impl Looks {
     pub(crate) fn next(&mut self) -> Duration {
         let wait = self.next_ms;
         self.waited_ms += wait;
-        let longest = if self.waited_ms < LONG_AFTER_MS { USUAL_MS } else { LONG_MS };
+        let longest = if self.waited_ms < LONG_AFTER_MS {
+            USUAL_MS
+        } else {
+            LONG_MS
+        };
         self.next_ms = (wait * 3 / 2).min(longest);
         Duration::from_millis(wait)
     }

@@ -24,7 +24,11 @@ use crate::trouble::Trouble;
 const AT_ONCE: usize = 8;
 
 impl Objects {
-    pub(crate) async fn observe_all(&self, step: &Step, work: &ObjectsWork) -> Result<Observed, ObserveError> {
+    pub(crate) async fn observe_all(
+        &self,
+        step: &Step,
+        work: &ObjectsWork,
+    ) -> Result<Observed, ObserveError> {
         let doing = format!("could not look at the objects of {}", step.id);
         let seen = self.seen(step, work).await;
         match seen {
@@ -38,7 +42,7 @@ impl Objects {
         let Some(link) = self.cluster_of(&set, step, work).await? else {
             return Ok(Observed::absent());
         };
-        let discovery = link.discover().await?;
+        let discovery = link.recent_discovery().await?;
         let keys = desired::keys(work, &discovery);
         let kinds = keys.iter().map(Key::group_kind);
         let members = set.members(&link, &discovery, kinds).await?;
@@ -81,7 +85,12 @@ impl Objects {
 
     /// The cluster a step's objects are in. A name that waits for other steps is not needed to find what was made
     /// before.
-    async fn cluster_of(&self, set: &Set, step: &Step, work: &ObjectsWork) -> Result<Option<Box<Link>>, Trouble> {
+    async fn cluster_of(
+        &self,
+        set: &Set,
+        step: &Step,
+        work: &ObjectsWork,
+    ) -> Result<Option<Box<Link>>, Trouble> {
         let region = step.facts.region.as_str();
         if let Some(name) = work.cluster.value() {
             return Ok(connected(self.dial(region, name, None).await?));
@@ -116,7 +125,11 @@ impl Objects {
         }
     }
 
-    pub(crate) async fn preview_all(&self, step: &Step, work: &ObjectsWork) -> Result<Vec<Change>, ObserveError> {
+    pub(crate) async fn preview_all(
+        &self,
+        step: &Step,
+        work: &ObjectsWork,
+    ) -> Result<Vec<Change>, ObserveError> {
         let doing = "could not ask what would change of the objects";
         let name = work.cluster.value().map(String::as_str).unwrap_or_default();
         let dialled = self.dial(&step.facts.region, name, None).await;
@@ -149,7 +162,7 @@ impl Objects {
         let Some(link) = connected(self.dial(region, name, None).await?) else {
             return Ok(Vec::new());
         };
-        let discovery = link.discover().await?;
+        let discovery = link.recent_discovery().await?;
         let parents = applyset::parents(&link, &discovery, platform).await?;
         // One list for each kind, whatever the number of steps.
         let kinds: std::collections::BTreeSet<_> = parents.iter().flat_map(kinds_of).collect();
@@ -184,14 +197,20 @@ impl Objects {
             let Some(link) = connected(self.dial(address.region, address.cluster, None).await?) else {
                 return Ok(false);
             };
-            let discovery = link.discover().await?;
-            let members = address.set(owned).members(&link, &discovery, address.kinds()).await?;
+            let discovery = link.recent_discovery().await?;
+            let members = address
+                .set(owned)
+                .members(&link, &discovery, address.kinds())
+                .await?;
             Ok(members.parent.is_some() || !members.objects.is_empty())
         };
         match stands.await {
             Err(Trouble::Gone(_)) => Ok(false),
             stands => stands.map_err(|trouble| {
-                let doing = format!("could not look at the objects in the cluster `{}`", address.cluster);
+                let doing = format!(
+                    "could not look at the objects in the cluster `{}`",
+                    address.cluster
+                );
                 trouble.observing(&doing)
             }),
         }
@@ -214,10 +233,13 @@ async fn others(
     keys: &[Key],
     members: &BTreeMap<Key, Value>,
 ) -> Result<Option<String>, Trouble> {
-    let asked = keys.iter().filter(|key| !members.contains_key(key)).filter_map(|key| {
-        let path = discovery.preferred(&key.group_kind())?.path_of(key);
-        Some(async move { Ok::<_, Trouble>((key, link.get(&path).await?)) })
-    });
+    let asked = keys
+        .iter()
+        .filter(|key| !members.contains_key(key))
+        .filter_map(|key| {
+            let path = discovery.preferred(&key.group_kind())?.path_of(key);
+            Some(async move { Ok::<_, Trouble>((key, link.get(&path).await?)) })
+        });
     let asked: Vec<_> = asked.collect();
     let mut answers = stream::iter(asked).buffered(AT_ONCE);
     while let Some(answer) = answers.next().await {

@@ -19,17 +19,22 @@ const SECRET: &str = "(secret)";
 
 /// What would change of a step's objects.
 pub(crate) async fn changes(link: &Link, step: &Step, work: &ObjectsWork) -> Result<Vec<Change>, Trouble> {
-    let discovery = link.discover().await?;
+    let discovery = link.recent_discovery().await?;
     let wanted = desired::all(step, work, &discovery).map_err(|why| Refusal::known("Unknown", why))?;
     let kinds: Vec<_> = wanted.iter().map(|one| one.key.group_kind()).collect();
     let members = Set::of(step).members(link, &discovery, kinds).await?.objects;
-    let asked: Vec<_> = wanted.iter().map(|one| change(link, one, members.get(&one.key))).collect();
+    let asked: Vec<_> = wanted
+        .iter()
+        .map(|one| change(link, one, members.get(&one.key)))
+        .collect();
     let mut answers = stream::iter(asked).buffered(AT_ONCE);
     let mut changes = Vec::new();
     while let Some(answer) = answers.next().await {
         changes.extend(answer?);
     }
-    let unwanted = members.keys().filter(|key| !wanted.iter().any(|one| one.key == **key));
+    let unwanted = members
+        .keys()
+        .filter(|key| !wanted.iter().any(|one| one.key == **key));
     changes.extend(unwanted.map(|key| Change {
         effect: Effect::Remove,
         subject: key.name.clone(),
@@ -165,7 +170,10 @@ impl<'a> Differences<'a> {
 }
 
 /// The fields of either, in their order.
-fn union<'a>(one: &'a serde_json::Map<String, Value>, other: &'a serde_json::Map<String, Value>) -> Vec<&'a str> {
+fn union<'a>(
+    one: &'a serde_json::Map<String, Value>,
+    other: &'a serde_json::Map<String, Value>,
+) -> Vec<&'a str> {
     let more = other.keys().filter(|field| !one.contains_key(*field));
     one.keys().chain(more).map(String::as_str).collect()
 }

@@ -25,7 +25,11 @@ const STOPPED: &[(&str, &str)] = &[
 ];
 
 impl Objects {
-    pub(crate) async fn quiesce_all(&self, owned: &Owned, progress: &Progress) -> Result<Vec<String>, ApplyError> {
+    pub(crate) async fn quiesce_all(
+        &self,
+        owned: &Owned,
+        progress: &Progress,
+    ) -> Result<Vec<String>, ApplyError> {
         let address = Address::of(owned);
         let failing = |trouble: Trouble| {
             trouble.failing(&format!(
@@ -33,7 +37,10 @@ impl Objects {
                 address.cluster
             ))
         };
-        let dialled = self.dial(address.region, address.cluster, Some(progress)).await.map_err(failing)?;
+        let dialled = self
+            .dial(address.region, address.cluster, Some(progress))
+            .await
+            .map_err(failing)?;
         let Dialled::Connected(link) = dialled else {
             return Ok(Vec::new());
         };
@@ -46,8 +53,12 @@ impl Objects {
 }
 
 async fn stop_all(link: &Link, address: &Address<'_>, owned: &Owned) -> Result<Vec<String>, Trouble> {
-    let discovery = link.discover().await?;
-    let members = address.set(owned).members(link, &discovery, address.kinds()).await?.objects;
+    let discovery = link.recent_discovery().await?;
+    let members = address
+        .set(owned)
+        .members(link, &discovery, address.kinds())
+        .await?
+        .objects;
     let uid = |object: &Value| object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
     let mut ours: BTreeSet<String> = members.values().map(uid).collect();
     let kinds = STOPPED.iter().map(|(group, kind)| GroupKind {
@@ -72,7 +83,10 @@ async fn stop_all(link: &Link, address: &Address<'_>, owned: &Owned) -> Result<V
             .iter()
             .filter(|(_, object)| !ours.contains(&uid(object)))
             .filter(|(key, object)| {
-                is_owned(object, &ours) || applications.iter().any(|application| has_applied(application, key, object))
+                is_owned(object, &ours)
+                    || applications
+                        .iter()
+                        .any(|application| has_applied(application, key, object))
             })
             .map(|(_, object)| uid(object))
             .collect();
@@ -96,7 +110,10 @@ async fn stop_all(link: &Link, address: &Address<'_>, owned: &Owned) -> Result<V
 }
 
 fn is_owned(object: &Value, ours: &BTreeSet<String>) -> bool {
-    let mut owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+    let mut owners = object["metadata"]["ownerReferences"]
+        .as_array()
+        .into_iter()
+        .flatten();
     owners.any(|owner| owner["uid"].as_str().is_some_and(|uid| ours.contains(uid)))
 }
 
@@ -107,7 +124,10 @@ fn has_applied(application: &Value, key: &Key, object: &Value) -> bool {
     let tracked = tracking.and_then(|tracking| tracking.split(':').next());
     // In another namespace than Argo CD's own, its name has the namespace in front.
     let tracked = tracked.map(|tracked| tracked.rsplit('_').next().unwrap_or(tracked));
-    let mut listed = application["status"]["resources"].as_array().into_iter().flatten();
+    let mut listed = application["status"]["resources"]
+        .as_array()
+        .into_iter()
+        .flatten();
     tracked == Some(name) || listed.any(|one| key_of_listed(one) == *key)
 }
 
@@ -146,7 +166,8 @@ fn stop(key: &Key, object: &Value) -> Option<(Value, String)> {
         "ScaledObject" | "ScaledJob" => {
             let paused = "autoscaling.keda.sh/paused";
             let change = json!({ "metadata": { "annotations": { paused: "true" } } });
-            (annotation(paused) != Some("true")).then(|| (change, format!("the {said} scales nothing any more")))
+            (annotation(paused) != Some("true"))
+                .then(|| (change, format!("the {said} scales nothing any more")))
         }
         _ => None,
     }

@@ -13,7 +13,7 @@ use crate::desired::Desired;
 use crate::explain::{Explanation, explain};
 use crate::key::{GroupKind, Key};
 use crate::looks::Looks;
-use crate::readiness::{Readiness, readiness};
+use crate::readiness::{Readiness, readiness, webhooks_answer};
 use crate::related;
 use crate::trouble::Trouble;
 
@@ -48,8 +48,14 @@ impl Applying<'_> {
         let mut known: Option<(&Key, String)> = None;
         loop {
             let everything = pending.len() == kinds(wanted).len();
-            self.look(&mut live, &pending).await.map_err(|trouble| self.failing(trouble))?;
-            let awaited = self.awaited(wanted, &live);
+            self.look(&mut live, &pending)
+                .await
+                .map_err(|trouble| self.failing(trouble))?;
+            let slices = self
+                .slices(wanted)
+                .await
+                .map_err(|trouble| self.failing(trouble))?;
+            let awaited = self.awaited(wanted, &live, &slices);
             let Some(first) = awaited.first() else {
                 if everything {
                     live.retain(|key, _| wanted.iter().any(|one| one.key == *key));
@@ -64,21 +70,30 @@ impl Applying<'_> {
             for one in awaited.iter().filter(|one| one.failed) {
                 failing.entry(one.key).or_insert(now);
             }
-            let failed = failing.values().any(|since| now.saturating_sub(*since) >= FAILED_FOR_MS);
+            let failed = failing
+                .values()
+                .any(|since| now.saturating_sub(*since) >= FAILED_FOR_MS);
             if failed || self.is_over() {
                 let failure = self.not_ready(&awaited, &live).await;
                 return Err(failure.map_err(|trouble| self.failing(trouble))?.into());
             }
             if now.saturating_sub(began) >= ASKED_AFTER_MS && now.saturating_sub(asked_at) >= ASKED_EVERY_MS {
                 asked_at = now;
-                let why = self.explained(first, &live).await.map_err(|trouble| self.failing(trouble))?;
+                let why = self
+                    .explained(first, &live)
+                    .await
+                    .map_err(|trouble| self.failing(trouble))?;
                 known = why.map(|explained| (first.key, explained.why));
             }
             // What was found out is not forgotten while the same thing is waited for.
-            let why = known.as_ref().filter(|(key, _)| *key == first.key).map_or(&first.why, |(_, why)| why);
+            let why = known
+                .as_ref()
+                .filter(|(key, _)| *key == first.key)
+                .map_or(&first.why, |(_, why)| why);
             let message = format!("waiting for {}: {why}", first.key.said());
             if message != told {
-                self.progress.count(wanted.len() - awaited.len(), wanted.len(), message.clone());
+                self.progress
+                    .count(wanted.len() - awaited.len(), wanted.len(), message.clone());
                 told = message;
             }
             pending = awaited.iter().map(|one| one.key.group_kind()).collect();
@@ -87,7 +102,11 @@ impl Applying<'_> {
     }
 
     /// Reads the objects of these kinds anew.
-    async fn look(&self, live: &mut BTreeMap<Key, Value>, kinds: &BTreeSet<GroupKind>) -> Result<(), Trouble> {
+    async fn look(
+        &self,
+        live: &mut BTreeMap<Key, Value>,
+        kinds: &BTreeSet<GroupKind>,
+    ) -> Result<(), Trouble> {
         let discovery = self.link.discovery().await?;
         let found = list_all(self.link, &discovery, kinds.iter().cloned(), &self.selector()).await?;
         live.retain(|key, _| !kinds.contains(&key.group_kind()));
@@ -95,18 +114,57 @@ impl Applying<'_> {
         Ok(())
     }
 
-    fn awaited<'b>(&self, wanted: &'b [Desired], live: &BTreeMap<Key, Value>) -> Vec<Awaited<'b>> {
+    /// The endpoints behind webhooks that this step brings together with their services. Others may come later.
+    async fn slices(&self, wanted: &[Desired]) -> Result<Vec<Value>, Trouble> {
+        let discovery = self.link.discovery().await?;
+        let Some(kind) = discovery.core("discovery.k8s.io", "EndpointSlice") else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        for (namespace, name) in wanted.iter().filter(|one| is_webhooks(one)).flat_map(services) {
+            if has_service(wanted, namespace, name) {
+                let selector = format!("kubernetes.io/service-name={name}");
+                found.extend(
+                    self.link
+                        .list(kind, namespace, &[("labelSelector", &selector)])
+                        .await?,
+                );
+            }
+        }
+        Ok(found)
+    }
+
+    fn awaited<'b>(
+        &self,
+        wanted: &'b [Desired],
+        live: &BTreeMap<Key, Value>,
+        slices: &[Value],
+    ) -> Vec<Awaited<'b>> {
         let now = self.link.now();
+        let judge = |one: &Desired, object: &Value| match readiness(object, now) {
+            Readiness::Ready
+                if is_webhooks(one)
+                    && services(one).any(|(space, name)| has_service(wanted, space, name)) =>
+            {
+                webhooks_answer(object, slices)
+            }
+            readiness => readiness,
+        };
         let of = |one: &'b Desired| {
-            let (why, failed) = match live.get(&one.key).map(|object| readiness(object, now)) {
+            let (why, failed) = match live.get(&one.key).map(|object| judge(one, object)) {
                 Some(Readiness::Ready) => return None,
                 Some(Readiness::Waiting { why }) => (why, false),
                 Some(Readiness::Failed { why }) => (why, true),
                 // It was done, and has cleared itself away.
-                None if one.body["kind"] == "Job" && !one.body["spec"]["ttlSecondsAfterFinished"].is_null() => {
+                None if one.body["kind"] == "Job"
+                    && !one.body["spec"]["ttlSecondsAfterFinished"].is_null() =>
+                {
                     return None;
                 }
-                None => ("it is gone: somebody deleted it since it was applied".to_owned(), false),
+                None => (
+                    "it is gone: somebody deleted it since it was applied".to_owned(),
+                    false,
+                ),
             };
             Some(Awaited {
                 key: &one.key,
@@ -117,7 +175,11 @@ impl Applying<'_> {
         wanted.iter().filter_map(of).collect()
     }
 
-    async fn explained(&self, one: &Awaited<'_>, live: &BTreeMap<Key, Value>) -> Result<Option<Explanation>, Trouble> {
+    async fn explained(
+        &self,
+        one: &Awaited<'_>,
+        live: &BTreeMap<Key, Value>,
+    ) -> Result<Option<Explanation>, Trouble> {
         let Some(object) = live.get(one.key) else {
             return Ok(None);
         };
@@ -126,7 +188,11 @@ impl Applying<'_> {
     }
 
     /// Why a step is given up: what failed, or else the first that tells why it is not ready.
-    async fn not_ready(&self, awaited: &[Awaited<'_>], live: &BTreeMap<Key, Value>) -> Result<Failure, Trouble> {
+    async fn not_ready(
+        &self,
+        awaited: &[Awaited<'_>],
+        live: &BTreeMap<Key, Value>,
+    ) -> Result<Failure, Trouble> {
         let mut by_weight: Vec<&Awaited<'_>> = awaited.iter().collect();
         by_weight.sort_by_key(|one| !one.failed);
         let mut found = None;
@@ -138,7 +204,14 @@ impl Applying<'_> {
         }
         let first = by_weight[0];
         let (one, why, way_out, subject) = match found {
-            Some((one, Explanation { why, way_out, subject })) => (one, why, way_out, subject),
+            Some((
+                one,
+                Explanation {
+                    why,
+                    way_out,
+                    subject,
+                },
+            )) => (one, why, way_out, subject),
             None => (first, first.why.clone(), advice::slow(first.key), None),
         };
         let said = one.key.said();
@@ -148,7 +221,11 @@ impl Applying<'_> {
         };
         let cause = self.cause(one.key, if one.failed { "Failed" } else { "NotReady" }, why);
         let cause = match subject {
-            Some((kind, resource)) => Cause { resource, kind, ..cause },
+            Some((kind, resource)) => Cause {
+                resource,
+                kind,
+                ..cause
+            },
             None => cause,
         };
         Ok(Failure {
@@ -157,6 +234,25 @@ impl Applying<'_> {
             way_out: Some(way_out),
         })
     }
+}
+
+fn is_webhooks(one: &Desired) -> bool {
+    one.key.kind.ends_with("WebhookConfiguration")
+}
+
+/// The namespaces and names of the services behind webhooks.
+fn services(one: &Desired) -> impl Iterator<Item = (&str, &str)> {
+    let webhooks = one.body["webhooks"].as_array().into_iter().flatten();
+    webhooks.filter_map(|webhook| {
+        let service = &webhook["clientConfig"]["service"];
+        Some((service["namespace"].as_str()?, service["name"].as_str()?))
+    })
+}
+
+fn has_service(wanted: &[Desired], namespace: &str, name: &str) -> bool {
+    wanted
+        .iter()
+        .any(|one| one.key.kind == "Service" && one.key.namespace == namespace && one.key.name == name)
 }
 
 fn kinds(wanted: &[Desired]) -> BTreeSet<GroupKind> {

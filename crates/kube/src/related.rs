@@ -43,16 +43,29 @@ pub(crate) async fn of(link: &Link, key: &Key, object: &Value) -> Result<Related
     let claims = match (pods.is_empty(), discovery.core("", "PersistentVolumeClaim")) {
         (false, Some(kind)) => {
             let all = link.list(kind, &key.namespace, &[]).await?;
-            all.into_iter().filter(|claim| pods.iter().any(|pod| uses(pod, claim))).collect()
+            all.into_iter()
+                .filter(|claim| pods.iter().any(|pod| uses(pod, claim)))
+                .collect()
         }
         _ => Vec::new(),
     };
     let events = match discovery.core("", "Event") {
         Some(kind) => {
-            let namespace = if key.namespace.is_empty() { "default" } else { &key.namespace };
+            let namespace = if key.namespace.is_empty() {
+                "default"
+            } else {
+                &key.namespace
+            };
             let all = link.list(kind, namespace, &[]).await?;
-            let about: Vec<&Value> = [object].into_iter().chain(&pods).chain(&claims).chain(&owned).collect();
-            all.into_iter().filter(|event| about.iter().any(|one| is_about(event, one))).collect()
+            let about: Vec<&Value> = [object]
+                .into_iter()
+                .chain(&pods)
+                .chain(&claims)
+                .chain(&owned)
+                .collect();
+            all.into_iter()
+                .filter(|event| about.iter().any(|one| is_about(event, one)))
+                .collect()
         }
         None => Vec::new(),
     };
@@ -78,7 +91,9 @@ fn is_ready(pod: &Value) -> bool {
 
 fn has_failed(pod: &Value) -> bool {
     let lists = ["initContainerStatuses", "containerStatuses"];
-    let mut all = lists.iter().flat_map(|list| pod["status"][*list].as_array().into_iter().flatten());
+    let mut all = lists
+        .iter()
+        .flat_map(|list| pod["status"][*list].as_array().into_iter().flatten());
     all.any(|one| {
         one["restartCount"].as_u64().unwrap_or(0) > 0
             || one["state"]["terminated"]["exitCode"].as_i64().unwrap_or(0) != 0
@@ -97,12 +112,21 @@ fn is_about(event: &Value, object: &Value) -> bool {
     if !uid.is_null() && uid == &metadata["uid"] {
         return true;
     }
-    about["kind"] == object["kind"] && about["name"] == metadata["name"] && about["namespace"] == metadata["namespace"]
+    about["kind"] == object["kind"]
+        && about["name"] == metadata["name"]
+        && about["namespace"] == metadata["namespace"]
 }
 
 fn is_of(object: &Value, makers: &[&Value]) -> bool {
-    let mut owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
-    owners.any(|owner| makers.iter().any(|maker| owner["uid"] == maker["metadata"]["uid"]))
+    let mut owners = object["metadata"]["ownerReferences"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    owners.any(|owner| {
+        makers
+            .iter()
+            .any(|maker| owner["uid"] == maker["metadata"]["uid"])
+    })
 }
 
 /// What an object has made, of the kinds that stand between.
@@ -147,7 +171,10 @@ async fn children(
 
 /// The parts of an Application that are not well.
 async fn parts_of(link: &Link, discovery: &Discovery, application: &Value) -> Result<Vec<Value>, Trouble> {
-    let listed = application["status"]["resources"].as_array().into_iter().flatten();
+    let listed = application["status"]["resources"]
+        .as_array()
+        .into_iter()
+        .flatten();
     let unwell = listed.filter(|one| {
         let health = one["health"]["status"].as_str().unwrap_or("Healthy");
         health != "Healthy" || one["status"].as_str().is_some_and(|sync| sync != "Synced")

@@ -102,7 +102,14 @@ fn rank(key: &Key, controls: bool) -> u8 {
 /// Whether the children of an object have to be gone before it is: pods let go of their volumes, and machines of their
 /// network, only while what they need still stands.
 fn propagation(key: &Key) -> &'static str {
-    let has_pods = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob"];
+    let has_pods = [
+        "Deployment",
+        "StatefulSet",
+        "DaemonSet",
+        "ReplicaSet",
+        "Job",
+        "CronJob",
+    ];
     if has_pods.contains(&key.kind.as_str()) || key.is_custom() {
         "Foreground"
     } else {
@@ -172,7 +179,11 @@ impl Objects {
     }
 
     /// The cluster, once it answers; none when there is none.
-    async fn wait_for(&self, address: &Address<'_>, progress: &Progress) -> Result<Option<Box<Link>>, Trouble> {
+    async fn wait_for(
+        &self,
+        address: &Address<'_>,
+        progress: &Progress,
+    ) -> Result<Option<Box<Link>>, Trouble> {
         let began = self.clock.millis();
         let mut looks = Looks::new();
         loop {
@@ -217,7 +228,8 @@ impl Removing<'_> {
                     [] => Some(Vec::new()),
                     _ if waited >= PATIENCE_MS || waited >= VOLUME_MS && !self.driver_runs().await? => {
                         let kept = left.volumes.iter();
-                        let kept = kept.map(|id| format!("the volume {id} is left over: no driver deletes it"));
+                        let kept =
+                            kept.map(|id| format!("the volume {id} is left over: no driver deletes it"));
                         Some(kept.collect())
                     }
                     _ => None,
@@ -288,6 +300,7 @@ impl Removing<'_> {
         let began = clock.millis();
         let mut looks = Looks::new();
         let mut told = false;
+        self.link.recent_discovery().await?;
         loop {
             let discovery = self.link.discovery().await?;
             let mut jobs = self.members(&discovery).await?.objects;
@@ -298,13 +311,18 @@ impl Removing<'_> {
                 return Ok(Ok(()));
             };
             if let Some((key, job)) = jobs.iter().find(|(_, job)| is(job, "Failed")) {
-                let summary = format!("the {}, which cleans up before the removal, has failed", key.said());
+                let summary = format!(
+                    "the {}, which cleans up before the removal, has failed",
+                    key.said()
+                );
                 return Ok(Err(self.not_cleaned(key, job, summary, "Failed").await?));
             }
             if clock.millis().saturating_sub(began) >= PATIENCE_MS {
                 let after = PATIENCE_MS / 60_000;
-                let summary =
-                    format!("the {}, which cleans up before the removal, is not done after {after} min", first.said());
+                let summary = format!(
+                    "the {}, which cleans up before the removal, is not done after {after} min",
+                    first.said()
+                );
                 return Ok(Err(self.not_cleaned(first, job, summary, "Running").await?));
             }
             for (key, job) in &jobs {
@@ -323,7 +341,13 @@ impl Removing<'_> {
         }
     }
 
-    async fn not_cleaned(&self, key: &Key, job: &Value, summary: String, state: &str) -> Result<Failure, Trouble> {
+    async fn not_cleaned(
+        &self,
+        key: &Key,
+        job: &Value,
+        summary: String,
+        state: &str,
+    ) -> Result<Failure, Trouble> {
         let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
         let condition = conditions.filter_map(|one| one["message"].as_str()).next_back();
         let log = logs::last_line_of(self.link, key, job).await?;
@@ -354,9 +378,13 @@ impl Removing<'_> {
             let discovery = self.link.discover().await?;
             members = self.members(&discovery).await?;
         }
-        self.claims.extend(members.objects.keys().filter(|key| has_volumes(key)).cloned());
+        self.claims
+            .extend(members.objects.keys().filter(|key| has_volumes(key)).cloned());
         let controls = !self.owned.controls.is_empty()
-            || members.parent.as_ref().is_some_and(|parent| !crate::applyset::controls_of(parent).is_empty());
+            || members
+                .parent
+                .as_ref()
+                .is_some_and(|parent| !crate::applyset::controls_of(parent).is_empty());
         let all = members.objects.len();
         let first = members.objects.keys().map(|key| rank(key, controls)).min();
         let mut now = members.objects;
@@ -372,13 +400,18 @@ impl Removing<'_> {
                 Some(async move { link.delete(&path, object, propagation(key)).await })
             })
             .collect();
-        let deleted: Vec<Result<(), Trouble>> = stream::iter(deletes).buffer_unordered(AT_ONCE).collect().await;
+        let deleted: Vec<Result<(), Trouble>> =
+            stream::iter(deletes).buffer_unordered(AT_ONCE).collect().await;
         let asked = !deleted.is_empty();
         deleted.into_iter().collect::<Result<(), Trouble>>()?;
         if asked {
             return self.remaining(now, all).await;
         }
-        let volumes = if all == 0 { self.volumes(&discovery).await? } else { Vec::new() };
+        let volumes = if all == 0 {
+            self.volumes(&discovery).await?
+        } else {
+            Vec::new()
+        };
         Ok(Left { now, all, volumes })
     }
 
@@ -387,15 +420,25 @@ impl Removing<'_> {
         let discovery = self.link.discovery().await?;
         let still = self.members(&discovery).await?.objects;
         let before = now.len();
-        now = now.into_keys().filter_map(|key| still.get(&key).cloned().map(|object| (key, object))).collect();
+        now = now
+            .into_keys()
+            .filter_map(|key| still.get(&key).cloned().map(|object| (key, object)))
+            .collect();
         let all = all - (before - now.len());
-        let volumes = if all == 0 { self.volumes(&discovery).await? } else { Vec::new() };
+        let volumes = if all == 0 {
+            self.volumes(&discovery).await?
+        } else {
+            Vec::new()
+        };
         Ok(Left { now, all, volumes })
     }
 
     /// Volumes of claims that are gone, which their driver is to delete.
     async fn volumes(&self, discovery: &Discovery) -> Result<Vec<String>, Trouble> {
-        let Some(kind) = discovery.core("", "PersistentVolume").filter(|_| !self.claims.is_empty()) else {
+        let Some(kind) = discovery
+            .core("", "PersistentVolume")
+            .filter(|_| !self.claims.is_empty())
+        else {
             return Ok(Vec::new());
         };
         let of_ours = |volume: &Value| {
@@ -406,15 +449,17 @@ impl Removing<'_> {
             })
         };
         let volumes = self.link.list(kind, "", &[]).await?;
-        let to_go = |volume: &&Value| {
-            of_ours(volume) && volume["spec"]["persistentVolumeReclaimPolicy"] == "Delete"
-        };
+        let to_go =
+            |volume: &&Value| of_ours(volume) && volume["spec"]["persistentVolumeReclaimPolicy"] == "Delete";
         Ok(volumes
             .iter()
             .filter(to_go)
             .map(|volume| {
                 let handle = volume["spec"]["csi"]["volumeHandle"].as_str();
-                handle.or(volume["metadata"]["name"].as_str()).unwrap_or_default().to_owned()
+                handle
+                    .or(volume["metadata"]["name"].as_str())
+                    .unwrap_or_default()
+                    .to_owned()
             })
             .collect())
     }
@@ -426,7 +471,7 @@ impl Removing<'_> {
     async fn remove_parent(&self) -> Result<(), Trouble> {
         let path = self.set.parent_path();
         match self.link.get(&path).await? {
-            Some(parent) if Set::of_parent(&parent).is_none_or(|set| set.platform == self.set.platform) => {
+            Some(parent) if self.set.may_have(&parent) => {
                 self.link.delete(&path, &parent, "Background").await
             }
             _ => Ok(()),

@@ -137,7 +137,12 @@ pub(crate) fn same(one: &Value, other: &Value) -> bool {
 }
 
 /// The first object of a kind and name in the manifests.
-pub(crate) fn key_of_output(discovery: &Discovery, work: &ObjectsWork, kind: &str, name: &str) -> Option<Key> {
+pub(crate) fn key_of_output(
+    discovery: &Discovery,
+    work: &ObjectsWork,
+    kind: &str,
+    name: &str,
+) -> Option<Key> {
     let mut objects = work.objects.iter();
     let one = objects.find(|one| one.kind == kind && one.name == name)?;
     Some(discovery.key(&one.api_version, kind, one.namespace.as_deref(), name))

@@ -61,9 +61,15 @@ impl Refusal {
     pub(crate) fn read(code: u16, text: &str, secret: bool) -> Refusal {
         let status: Value = serde_json::from_str(text).unwrap_or_default();
         let said = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let clean = |message: String| match message.split_once("Invalid value: ") {
-            Some((before, _)) if secret => format!("{before}Invalid value (not shown)"),
-            _ => message,
+        let clean = |message: String| {
+            let places = ["Invalid value: ", "got &value."];
+            let cut = places
+                .iter()
+                .find_map(|words| Some(message.find(words)? + words.len()));
+            match cut {
+                Some(cut) if secret => format!("{}(not shown)", &message[..cut]),
+                _ => message,
+            }
         };
         if status["kind"] != "Status" {
             let first = text.trim().lines().next().unwrap_or_default();
@@ -93,15 +99,18 @@ impl Refusal {
 
     /// Whether it is a matter of who manages which field.
     pub(crate) fn is_field_conflict(&self) -> bool {
-        self.code == 409 && self.causes.iter().any(|cause| cause.reason == "FieldManagerConflict")
+        self.code == 409
+            && self
+                .causes
+                .iter()
+                .any(|cause| cause.reason == "FieldManagerConflict")
     }
 
     /// Whether something may not change that was asked to.
     pub(crate) fn is_immutable(&self) -> bool {
-        self.code == 422 && {
-            let says = |message: &str| message.contains("immutable") || message.contains("Forbidden: updates to ");
-            says(&self.message) || self.causes.iter().any(|cause| says(&cause.message))
-        }
+        const WORDS: [&str; 3] = ["immutable", "Forbidden: updates to ", "may not change once set"];
+        let says = |message: &str| WORDS.iter().any(|words| message.contains(words));
+        self.code == 422 && (says(&self.message) || self.causes.iter().any(|cause| says(&cause.message)))
     }
 
     /// Whether it may be taken later, as it is.
@@ -141,8 +150,16 @@ impl From<Refusal> for Trouble {
 impl From<Unreachable> for Trouble {
     fn from(why: Unreachable) -> Trouble {
         match why {
-            Unreachable { message, expired: true, .. } => Trouble::Expired(message),
-            Unreachable { message, passes: true, .. } => Trouble::NoAnswer(message),
+            Unreachable {
+                message,
+                expired: true,
+                ..
+            } => Trouble::Expired(message),
+            Unreachable {
+                message,
+                passes: true,
+                ..
+            } => Trouble::NoAnswer(message),
             Unreachable { message, .. } => Trouble::Unreachable(message),
         }
     }

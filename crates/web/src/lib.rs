@@ -30,7 +30,8 @@ use landfall_model::definition::{Assertion, CheckSpec};
 use landfall_model::provider::{Applied, Cause, Change, Failure, Observed, Outcome, Outputs, Owned, Removed};
 use landfall_model::work::{Known, Step, Work};
 use landfall_runner::{
-    ApplyError, Clock, Intent, LogReader, ObserveError, Probe, Progress, Provider, Roles, SecretReader, WhoAmI,
+    ApplyError, Clock, Intent, LogReader, ObserveError, Probe, Progress, Provider, Roles, SecretReader,
+    WhoAmI,
 };
 
 use crate::reach::Reach;
@@ -209,7 +210,10 @@ impl<'a> Check<'a> {
             Assertion::Prometheus(check) => format!("the check of `{}`", check.query),
             Assertion::Logs(check) => format!("the check of the log {}", check.log_group),
             Assertion::Connection(check) => {
-                format!("the check of the connection from {} to {}", check.from.namespace, check.to)
+                format!(
+                    "the check of the connection from {} to {}",
+                    check.from.namespace, check.to
+                )
             }
             Assertion::SignIn(check) => format!("the check of signing in at {}", http::shown(&check.start)),
         }
@@ -301,6 +305,8 @@ impl Provider for Checks {
     }
 }
 
+#[cfg(test)]
+mod look_tests;
 #[cfg(test)]
 mod sign_in_tests;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, CNAME, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record};
 use landfall_model::StepId;
-use landfall_model::definition::{DnsCheck, RecordType};
+use landfall_model::definition::RecordType;
 use landfall_model::wanted::Facts;
 use landfall_runner::{Event, Identity, Role};
 use serde_json::json;
@@ -93,6 +93,13 @@ impl Session {
         let mut session = Session::new();
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         session.checks = session.checks.with_roles(Arc::new(FakeRoles(names)));
+        session
+    }
+
+    /// A session whose checks are made as `with` says.
+    pub(crate) fn where_checks(with: impl FnOnce(Checks) -> Checks) -> Session {
+        let mut session = Session::new();
+        session.checks = with(session.checks);
         session
     }
 
@@ -311,19 +318,13 @@ fn a(last: u8) -> RData {
 }
 
 fn dns_check(server: &str, kind: RecordType, contains: Option<&str>) -> CheckSpec {
-    CheckSpec {
-        identity: None,
-        dns: Some(DnsCheck {
-            name: "portal.acme.example".to_owned(),
-            kind,
-            contains: contains.map(str::to_owned),
-            server: Some(server.to_owned()),
-        }),
-        http: None,
-        oidc: None,
-        iam_role: None,
-        within: "2m".to_owned(),
+    let mut check =
+        spec(json!({ "dns": { "name": "portal.acme.example", "server": server }, "within": "2m" }));
+    if let Some(dns) = &mut check.dns {
+        dns.kind = kind;
+        dns.contains = contains.map(str::to_owned);
     }
+    check
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@
 mod argo;
 mod karpenter;
 mod load_balancer;
+#[cfg_attr(not(test), expect(dead_code, reason = "asked by pods that probe connections"))]
+mod network_policy;
 mod volume;
 
 use std::collections::BTreeMap;

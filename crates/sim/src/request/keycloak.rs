@@ -136,8 +136,13 @@ impl Keycloak {
         let ["admin", "realms", ref rest @ ..] = parts[..] else {
             return Answered::missing("Unable to find matching target resource method");
         };
-        let bearer = asked.authorization.and_then(|header| header.strip_prefix("Bearer "));
-        if bearer.and_then(|token| self.tokens.get(token)).is_none_or(|until| *until <= now) {
+        let bearer = asked
+            .authorization
+            .and_then(|header| header.strip_prefix("Bearer "));
+        if bearer
+            .and_then(|token| self.tokens.get(token))
+            .is_none_or(|until| *until <= now)
+        {
             return Answered::of(401, json!({ "error": "HTTP 401 Unauthorized" }));
         }
         let body = match (asked.method, asked.body) {
@@ -165,9 +170,16 @@ impl Keycloak {
             Answered::of(status, json!({ "error": error, "error_description": why }))
         };
         if get("client_id").is_empty() {
-            return refused(401, "invalid_client", "Invalid client or Invalid client credentials");
+            return refused(
+                401,
+                "invalid_client",
+                "Invalid client or Invalid client credentials",
+            );
         }
-        if !matches!(get("grant_type"), "password" | "refresh_token" | "client_credentials") {
+        if !matches!(
+            get("grant_type"),
+            "password" | "refresh_token" | "client_credentials"
+        ) {
             return refused(400, "unsupported_grant_type", "Unsupported grant_type");
         }
         if let ("password", Some((username, password))) = (get("grant_type"), &self.administrator)
@@ -202,7 +214,10 @@ impl Keycloak {
         match (asked.method, path) {
             ("GET", []) => Answered::of(
                 200,
-                self.realms.values().map(|realm| Value::Object(realm.fields.clone())).collect(),
+                self.realms
+                    .values()
+                    .map(|realm| Value::Object(realm.fields.clone()))
+                    .collect(),
             ),
             ("POST", []) => self.make_realm(asked, body),
             (_, []) => Answered::not_allowed(),
@@ -292,14 +307,24 @@ impl Keycloak {
         match (asked.method, path) {
             ("GET", ["roles"]) => Answered::of(200, realm.roles.iter().map(briefly).collect()),
             ("POST", ["roles"]) => self.make_role(realm, at, body),
-            (method, ["roles", name]) => one(method, &mut realm.roles, "name", name, body, "Could not find role"),
+            (method, ["roles", name]) => one(
+                method,
+                &mut realm.roles,
+                "name",
+                name,
+                body,
+                "Could not find role",
+            ),
 
             ("GET", ["users"]) => {
                 let exact = query("exact") == Some("true");
                 let fits = |user: &&Value| match query("username") {
                     None => true,
                     Some(name) if exact => user["username"] == name.to_lowercase(),
-                    Some(name) => user["username"].as_str().unwrap_or_default().contains(&name.to_lowercase()),
+                    Some(name) => user["username"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .contains(&name.to_lowercase()),
                 };
                 Answered::of(200, realm.users.iter().filter(fits).cloned().collect())
             }
@@ -324,7 +349,14 @@ impl Keycloak {
             }
             ("POST", ["clients"]) => self.make_client(realm, at, body),
             (method, ["clients", id]) => {
-                let answered = one(method, &mut realm.clients, "id", id, body, "Could not find client");
+                let answered = one(
+                    method,
+                    &mut realm.clients,
+                    "id",
+                    id,
+                    body,
+                    "Could not find client",
+                );
                 realm.settle_authorization();
                 answered
             }
@@ -338,7 +370,9 @@ impl Keycloak {
             (method, ["clients", id, "protocol-mappers", "models", rest @ ..]) => {
                 self.mappers(&mut realm.clients, method, id, rest, at, body)
             }
-            (method, ["clients", id, "default-client-scopes", rest @ ..]) => realm.assignments(method, id, rest),
+            (method, ["clients", id, "default-client-scopes", rest @ ..]) => {
+                realm.assignments(method, id, rest)
+            }
             (method, ["clients", id, "authz", "resource-server", rest @ ..]) => {
                 realm.authorization(method, id, rest, body)
             }
@@ -346,14 +380,22 @@ impl Keycloak {
             ("GET", ["client-scopes"]) => Answered::of(200, realm.scopes.iter().cloned().collect()),
             ("POST", ["client-scopes"]) => {
                 if position(&realm.scopes, "name", text(&body, "name")).is_some() {
-                    return Answered::conflict(format!("Client Scope {} already exists", text(&body, "name")));
+                    return Answered::conflict(format!(
+                        "Client Scope {} already exists",
+                        text(&body, "name")
+                    ));
                 }
                 let id = self.add(&mut realm.scopes, json!({ "protocolMappers": [] }), body);
                 Answered::made(at, &id)
             }
-            (method, ["client-scopes", id]) => {
-                one(method, &mut realm.scopes, "id", id, body, "Could not find client scope")
-            }
+            (method, ["client-scopes", id]) => one(
+                method,
+                &mut realm.scopes,
+                "id",
+                id,
+                body,
+                "Could not find client scope",
+            ),
             (method, ["client-scopes", id, "protocol-mappers", "models", rest @ ..]) => {
                 self.mappers(&mut realm.scopes, method, id, rest, at, body)
             }
@@ -368,7 +410,12 @@ impl Keycloak {
             _ => Map::new(),
         };
         lay(&mut made, body);
-        let id = made.entry("id").or_insert_with(|| id.into()).as_str().unwrap_or_default().to_owned();
+        let id = made
+            .entry("id")
+            .or_insert_with(|| id.into())
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         to.push(Value::Object(made));
         id
     }
@@ -493,7 +540,10 @@ impl Realm {
         };
         match method {
             "GET" => {
-                let roles = self.roles.iter().filter(|role| mapped.iter().any(|name| role["name"] == *name));
+                let roles = self
+                    .roles
+                    .iter()
+                    .filter(|role| mapped.iter().any(|name| role["name"] == *name));
                 Answered::of(200, roles.map(briefly).collect())
             }
             "POST" | "DELETE" if !body.as_array().into_iter().flatten().all(known) => {
@@ -521,10 +571,15 @@ impl Realm {
         };
         match (method, rest) {
             ("GET", []) => {
-                let scopes = self.scopes.iter().filter(|scope| assigned.iter().any(|name| scope["name"] == *name));
+                let scopes = self
+                    .scopes
+                    .iter()
+                    .filter(|scope| assigned.iter().any(|name| scope["name"] == *name));
                 Answered::of(
                     200,
-                    scopes.map(|scope| json!({ "id": scope["id"], "name": scope["name"] })).collect(),
+                    scopes
+                        .map(|scope| json!({ "id": scope["id"], "name": scope["name"] }))
+                        .collect(),
                 )
             }
             (_, [id]) => {

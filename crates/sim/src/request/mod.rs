@@ -97,7 +97,11 @@ impl World {
     pub fn realms(&self) -> Vec<String> {
         let (state, _) = self.at();
         let realms = |(place, keycloak): (&String, &Keycloak)| -> Vec<String> {
-            keycloak.realms().iter().map(|realm| format!("{place}/{realm}")).collect()
+            keycloak
+                .realms()
+                .iter()
+                .map(|realm| format!("{place}/{realm}"))
+                .collect()
         };
         state.keycloaks.iter().flat_map(realms).collect()
     }

@@ -12,7 +12,10 @@ use super::reference::has_reference;
 /// What would have to change for `seen` to be as `wanted`. Secrets are left out: an API does not tell them.
 pub(crate) fn differences(wanted: &Value, seen: &Value, lists: RequestLists) -> Vec<PropertyChange> {
     let mut found = Vec::new();
-    compare(wanted, seen, lists, "", &mut found);
+    // Where nothing is wanted, what stands is right as it stands.
+    if !wanted.is_null() {
+        compare(wanted, seen, lists, "", &mut found);
+    }
     found
 }
 

@@ -84,7 +84,11 @@ enum Stands {
 
 impl Requests {
     /// Requests that go by `transport`, with secrets from `secrets`.
-    pub fn new(transport: Arc<dyn Transport>, secrets: Arc<dyn SecretReader>, clock: Arc<dyn Clock>) -> Requests {
+    pub fn new(
+        transport: Arc<dyn Transport>,
+        secrets: Arc<dyn SecretReader>,
+        clock: Arc<dyn Clock>,
+    ) -> Requests {
         Requests {
             transport,
             secrets,
@@ -336,7 +340,10 @@ fn observing(doing: String, trouble: Trouble) -> ObserveError {
 #[async_trait]
 impl Provider for Requests {
     fn remember(&self, owned: &[Owned]) {
-        let mut remembered = self.remembered.lock().expect("nobody panics while holding memories");
+        let mut remembered = self
+            .remembered
+            .lock()
+            .expect("nobody panics while holding memories");
         for owned in owned.iter().filter(|owned| owned.kind == StepKind::Request) {
             if let Some(address) = Address::of(owned) {
                 remembered.insert(owned.step.clone(), address);
@@ -384,7 +391,10 @@ impl Provider for Requests {
                 ..Observed::absent()
             });
         }
-        let here = all.iter().filter(|stands| matches!(stands, Stands::Here(_))).count();
+        let here = all
+            .iter()
+            .filter(|stands| matches!(stands, Stands::Here(_)))
+            .count();
         let former = self.former(&step.id, &ready);
         if here == 0 && former.is_empty() {
             return Ok(Observed::absent());
@@ -448,9 +458,14 @@ impl Provider for Requests {
         let former = self.former(&step.id, &ready);
         let gone: Vec<&RequestResource> = former.iter().filter(|resource| !resource.keep).collect();
         let mut known = known;
-        known.names.extend(gone.iter().map(|resource| resource.name.clone()));
+        known
+            .names
+            .extend(gone.iter().map(|resource| resource.name.clone()));
         for resource in gone {
-            if let Stands::Here(value) = read(&session, resource, &ready.mark, &known).await.map_err(failed)? {
+            if let Stands::Here(value) = read(&session, resource, &ready.mark, &known)
+                .await
+                .map_err(failed)?
+            {
                 known.standing.insert(resource.name.clone(), value);
                 changes.push(change(Effect::Remove, resource, Vec::new()));
             }
@@ -467,7 +482,12 @@ impl Provider for Requests {
         let Some(address) = Address::of(owned) else {
             return Ok(false);
         };
-        let doing = || format!("could not look at what {} keeps", crate::http::shown(&address.url));
+        let doing = || {
+            format!(
+                "could not look at what {} keeps",
+                crate::http::shown(&address.url)
+            )
+        };
         let session = self
             .session(&address.url, address.auth.as_ref(), LOOK)
             .map_err(|failure| observing(doing(), Trouble::Other(failure.into())))?;
@@ -482,7 +502,10 @@ impl Provider for Requests {
 
     async fn apply(&self, step: &Step, _: &Intent, progress: &Progress) -> Result<Applied, ApplyError> {
         let Some((ready, true)) = Ready::of(step) else {
-            return Err(ApplyError::failed(format!("`{}` has values that are not known", step.id)));
+            return Err(ApplyError::failed(format!(
+                "`{}` has values that are not known",
+                step.id
+            )));
         };
         let mut session = self.session(ready.url, ready.auth, Duration::from_secs(ready.within_s))?;
         session.progress = Some(progress);
@@ -494,11 +517,16 @@ impl Provider for Requests {
             let failing = |trouble: Trouble| trouble.failing(&doing, self.clock.now());
             let missing = |Missing(name): Missing| {
                 ApplyError::from(
-                    Failure::new(format!("{doing} failed: `{name}`, which it mentions, does not stand"))
-                        .way_out("put what is mentioned above what mentions it"),
+                    Failure::new(format!(
+                        "{doing} failed: `{name}`, which it mentions, does not stand"
+                    ))
+                    .way_out("put what is mentioned above what mentions it"),
                 )
             };
-            match read(&session, resource, &ready.mark, &known).await.map_err(failing)? {
+            match read(&session, resource, &ready.mark, &known)
+                .await
+                .map_err(failing)?
+            {
                 Stands::Theirs(_) => return Err(Failure::new(theirs(resource, ready.url)).into()),
                 Stands::Absent => {
                     let value = self.create(&session, resource, &ready.mark, &known).await?;
@@ -521,7 +549,9 @@ impl Provider for Requests {
                         (other, _) => place::tree(other, Some(&seen), &known).map_err(missing)?,
                     };
                     session.ask(method, &path, Some(&sent)).await.map_err(failing)?;
-                    let value = read(&session, resource, &ready.mark, &known).await.map_err(failing)?;
+                    let value = read(&session, resource, &ready.mark, &known)
+                        .await
+                        .map_err(failing)?;
                     if let Stands::Here(value) = value {
                         known.standing.insert(resource.name.clone(), value);
                     }
@@ -531,7 +561,9 @@ impl Provider for Requests {
         }
         let former = self.former(&step.id, &ready);
         let gone: Vec<&RequestResource> = former.iter().collect();
-        known.names.extend(gone.iter().map(|resource| resource.name.clone()));
+        known
+            .names
+            .extend(gone.iter().map(|resource| resource.name.clone()));
         let mut notes = Vec::new();
         let cleared = delete(&session, &gone, &ready.mark, known, &mut notes, &self.clock.now()).await?;
         let (cleared, known) = cleared;
@@ -566,7 +598,16 @@ impl Provider for Requests {
         let resources: Vec<&RequestResource> = address.resources.iter().collect();
         let mut kept = Vec::new();
         let known = known(&resources);
-        match delete(&session, &resources, &address.mark, known, &mut kept, &self.clock.now()).await {
+        match delete(
+            &session,
+            &resources,
+            &address.mark,
+            known,
+            &mut kept,
+            &self.clock.now(),
+        )
+        .await
+        {
             Ok(_) => Ok(Removed { kept }),
             Err(Undone::NoServer(place)) => Ok(Removed {
                 kept: vec![format!(
@@ -588,7 +629,9 @@ enum Undone {
 impl From<Undone> for ApplyError {
     fn from(undone: Undone) -> ApplyError {
         match undone {
-            Undone::NoServer(place) => ApplyError::failed(format!("{place} does not answer: there is no such name")),
+            Undone::NoServer(place) => {
+                ApplyError::failed(format!("{place} does not answer: there is no such name"))
+            }
             Undone::Failed(error) => error,
         }
     }
@@ -621,7 +664,10 @@ async fn delete(
         match stands {
             Stands::Absent => {}
             Stands::Theirs(_) => {
-                notes.push(format!("`{}` does not carry this step's mark, and is left in place", resource.name));
+                notes.push(format!(
+                    "`{}` does not carry this step's mark, and is left in place",
+                    resource.name
+                ));
                 foreign.push(resource);
             }
             Stands::Here(value) => {
@@ -634,7 +680,10 @@ async fn delete(
     for (at, (resource, value)) in standing.iter().enumerate().rev() {
         if resource.keep {
             // It goes with what it lies in; otherwise people should know that it is still there.
-            if !standing[..at].iter().any(|(other, _)| !other.keep && resource.is_inside(other)) {
+            if !standing[..at]
+                .iter()
+                .any(|(other, _)| !other.keep && resource.is_inside(other))
+            {
                 notes.push(format!("`{}` is kept", resource.name));
             }
             continue;
@@ -649,7 +698,10 @@ async fn delete(
         };
         let body = Some(&body).filter(|body| !body.is_null());
         let doing = format!("removing `{}`", resource.name);
-        match session.ask(method.as_deref().unwrap_or("DELETE"), &path, body).await {
+        match session
+            .ask(method.as_deref().unwrap_or("DELETE"), &path, body)
+            .await
+        {
             Ok(_) => count += 1,
             Err(Trouble::Refused(refusal)) if matches!(refusal.status, 404 | 410) => {}
             Err(trouble) => return Err(undone(&doing, trouble)),
@@ -672,8 +724,10 @@ impl Requests {
         let failing = |trouble: Trouble| trouble.failing(&doing, self.clock.now());
         let missing = |Missing(name): Missing| {
             ApplyError::from(
-                Failure::new(format!("{doing} failed: `{name}`, which it mentions, does not stand"))
-                    .way_out("put what is mentioned above what mentions it"),
+                Failure::new(format!(
+                    "{doing} failed: `{name}`, which it mentions, does not stand"
+                ))
+                .way_out("put what is mentioned above what mentions it"),
             )
         };
         let call = resource.create.clone().unwrap_or_default();
@@ -751,6 +805,3 @@ fn looked_at(wanted: &Value, seen: &Value) -> Value {
         (_, seen) => seen.clone(),
     }
 }
-
-#[cfg(test)]
-mod tests;
