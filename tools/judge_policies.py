@@ -21,6 +21,7 @@ ACCOUNT, REGION = "111122223333", "us-east-1"
 EXPECTED = {
     "RESOURCE_STAR": "the actions are lists of whole services, given as inputs; the permissions boundary limits them",
     "MISMATCHED_TYPE_BUT_USABLE": "AWS documents StringEquals for iam:PermissionsBoundary, an ARN",
+    "UNKNOWN_CONDITION_FOR_ACTION": "elasticloadbalancing:CreateAction, which the load balancer controller's published policy uses and parliament does not know",
     "RESOURCE_MISMATCH": "an Allow with NotResource excludes the state; parliament reads the exclusion as the target",
 }
 PLACEHOLDERS = {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use landfall_engine::{DefinitionFolder, Library};
+use landfall_engine::{DefinitionFolder, Library, ObjectProblem};
 use landfall_model::template::TemplateInterface;
 use landfall_model::wanted::Wanted;
 use landfall_model::{Diagnostics, SourceFile};
@@ -85,6 +85,25 @@ impl Library for Definitions {
 
     fn is_large(&self, template: &str) -> bool {
         template.len() > landfall_cloudformation::INLINE_LIMIT
+    }
+
+    fn check_object(&self, object: &serde_json::Value) -> Vec<ObjectProblem> {
+        landfall_kinds::check(object).into_iter().map(told).collect()
+    }
+}
+
+fn told(problem: landfall_kinds::Problem) -> ObjectProblem {
+    let landfall_kinds::Problem {
+        path,
+        message,
+        help,
+        is_sure,
+    } = problem;
+    ObjectProblem {
+        path,
+        message,
+        help,
+        is_sure,
     }
 }
 

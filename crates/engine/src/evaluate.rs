@@ -13,7 +13,8 @@ use landfall_model::definition::{
 use landfall_model::provider::Outputs;
 use landfall_model::wanted::{Wanted, WantedStep, WantedTemplate};
 use landfall_model::work::{
-    FilesWork, Known, ObjectWork, ObjectsWork, SecretWork, StackSetWork, StackWork, Step, Targets, Work,
+    FilesWork, Known, ObjectWork, ObjectsWork, SecretWork, StackSetWork, StackWork, Step, TAG_PLATFORM,
+    Targets, Work,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -210,8 +211,10 @@ impl<'a> Evaluator<'a> {
 
     fn platform(&self) -> Value {
         let facts = &self.wanted.facts;
+        let mut marks = facts.tags.clone();
+        marks.insert(TAG_PLATFORM.to_owned(), facts.name.clone());
         serde_json::json!({
-            "name": facts.name, "region": facts.region, "account": facts.account, "tags": facts.tags,
+            "name": facts.name, "region": facts.region, "account": facts.account, "tags": facts.tags, "marks": marks,
         })
     }
 
@@ -687,7 +690,8 @@ fn typed<T: DeserializeOwned>(spec: Value) -> Result<T, StepError> {
         return Err(StepError {
             reason: format!("a field that must be known when planning waits for `{step}`"),
             help: Some(
-                "only parameters, skeleton values, entities, requests and checks may wait for other steps".to_owned(),
+                "only parameters, skeleton values, entities, requests and checks may wait for other steps"
+                    .to_owned(),
             ),
         });
     }

@@ -20,7 +20,7 @@ mod upcoming;
 
 pub use evaluate::{Evaluator, Expressions};
 pub use planner::{Seen, SeenStep, plan_apply};
-pub use read::{DefinitionFolder, Library, read};
+pub use read::{DefinitionFolder, Library, ObjectProblem, read};
 pub use run::Run;
 pub use teardown::plan_destroy;
 pub use upcoming::upcoming;

@@ -69,6 +69,7 @@ apiregistration.v1.APIServiceStatus conditions type
 const LIST_SETS: &str = "
 meta.v1.ObjectMeta finalizers
 core.v1.NodeSpec podCIDRs
+core.v1.ContainerRestartRuleOnExitCodes values
 discovery.v1.Endpoint addresses
 storage.v1.CSIDriverSpec volumeLifecycleModes
 batch.v1.PodFailurePolicyOnExitCodesRequirement values

@@ -22,7 +22,7 @@ use crate::link::{APPLY, Dialled, Link};
 use crate::looks::Looks;
 use crate::stand::{self, Standing};
 use crate::trouble::{DELETING, FOREIGN, NO_KIND, Refusal, Trouble};
-use crate::{MANAGER, Objects, advice};
+use crate::{MANAGER, Objects, advice, quiesce};
 
 /// How many objects are applied at once.
 const AT_ONCE: usize = 8;
@@ -381,6 +381,12 @@ impl Applying<'_> {
             if is_over_and_done_with(live) {
                 self.replace(&one.key, &path, live, "it has run already", outcome)
                     .await?;
+            }
+        }
+        if let Some(live) = &live {
+            let stopped = quiesce::left_behind(&one.key, live, &one.body);
+            if !stopped.is_empty() {
+                self.link.merge(&path, &quiesce::without(&stopped)).await?;
             }
         }
         let force = self.work.force;

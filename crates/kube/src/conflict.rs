@@ -83,7 +83,7 @@ pub(crate) enum Part<'a> {
 pub(crate) fn set_by(object: &Value, path: &[Part<'_>]) -> Option<String> {
     let managers = object["metadata"]["managedFields"].as_array()?;
     let others = managers.iter().filter(|one| {
-        let ours = one["manager"] == crate::MANAGER && one["operation"] == "Apply";
+        let ours = one["manager"] == crate::MANAGER;
         !ours && one["subresource"].as_str().is_none_or(|part| part != "status")
     });
     others

@@ -1,5 +1,6 @@
 //! What a step's objects are to be: the manifests, with the labels that say whose they are.
 
+use k8s_openapi::ByteString;
 use landfall_model::work::{Known, ObjectsWork, Step};
 use serde_json::{Map, Value};
 
@@ -111,6 +112,31 @@ impl Desired {
         labels.insert(crate::applyset::PART_OF.to_owned(), set.id().into());
         if runs_on_removal(&self.body) {
             self.body["spec"]["suspend"] = true.into();
+        }
+        if self.key.kind == "Secret" && self.key.group.is_empty() {
+            self.encode();
+        }
+    }
+
+    /// Writes `stringData` of a Secret as the server keeps it: of what is only ever written, nobody could take
+    /// anything away again.
+    fn encode(&mut self) {
+        let Some(Value::Object(texts)) = self.body.get_mut("stringData").map(Value::take) else {
+            return;
+        };
+        let (texts, strange): (Map<_, _>, Map<_, _>) =
+            texts.into_iter().partition(|(_, value)| value.is_string());
+        let data = map(&mut self.body["data"]);
+        for (key, text) in texts {
+            let bytes = text.as_str().unwrap_or_default().as_bytes().to_vec();
+            data.insert(key, serde_json::json!(ByteString(bytes)));
+        }
+        if let Some(body) = self.body.as_object_mut() {
+            body.shift_remove("stringData");
+            // What is no text is left for the server to refuse.
+            if !strange.is_empty() {
+                body.insert("stringData".to_owned(), Value::Object(strange));
+            }
         }
     }
 }

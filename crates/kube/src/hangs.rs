@@ -17,6 +17,8 @@ use crate::trouble::Trouble;
 const NAMED: usize = 3;
 /// How many lists are asked for at once.
 const AT_ONCE: usize = 8;
+/// For how long each of many kinds is asked for.
+const BRIEFLY_MS: u64 = 10_000;
 /// The finalizer of what waits for its children: they are named instead.
 const FOREGROUND: &str = "foregroundDeletion";
 /// Since when a controller that wrote a status still counts as being there.
@@ -156,14 +158,14 @@ async fn inside(link: &Link, namespace: Option<&str>) -> Result<BTreeMap<Key, Va
         .listable()
         .into_iter()
         .filter(|resource| resource.namespaced == namespace.is_some() && resource.kind != "Event")
-        .map(|resource| link.list(resource, namespace.unwrap_or_default(), &[]))
+        .map(|resource| link.list_within(resource, namespace.unwrap_or_default(), &[], Some(BRIEFLY_MS)))
         .collect();
     let mut lists = stream::iter(lists).buffer_unordered(AT_ONCE);
     let mut found = BTreeMap::new();
     while let Some(list) = lists.next().await {
         // One API that does not answer (a metrics server that is gone) must not hide the others.
         let list = match list {
-            Err(Trouble::Refused(_)) => continue,
+            Err(Trouble::Refused(_) | Trouble::NoAnswer(_) | Trouble::Throttled) => continue,
             list => list?,
         };
         found.extend(list.into_iter().map(|object| (Key::of(&object), object)));

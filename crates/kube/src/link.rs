@@ -54,6 +54,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) body: Option<(&'a str, &'a Value)>,
     /// Whether nothing of it may be repeated in an error.
     pub(crate) secret: bool,
+    /// For how long it is tried again, when that is not as for everything.
+    pub(crate) patience_ms: Option<u64>,
 }
 
 impl Ask<'_> {
@@ -181,6 +183,7 @@ impl Link {
     /// Makes a request, again and again while only waiting is needed.
     pub(crate) async fn send(&self, ask: &Ask<'_>) -> Result<Answer, Trouble> {
         let began = self.clock.millis();
+        let patience_ms = ask.patience_ms.unwrap_or(self.patience_ms);
         let mut backoff = Backoff::of(&ask.path);
         let mut turned_away = false;
         loop {
@@ -198,7 +201,7 @@ impl Link {
                 Err((Trouble::Expired(why), _)) => return Err(self.not_let_in(why)),
                 Err(trouble) => trouble,
             };
-            if !trouble.passes_by_itself() || self.clock.millis().saturating_sub(began) > self.patience_ms {
+            if !trouble.passes_by_itself() || self.clock.millis().saturating_sub(began) > patience_ms {
                 return Err(trouble);
             }
             if let Some(progress) = &self.progress
@@ -316,6 +319,17 @@ impl Link {
         namespace: &str,
         query: &[(&str, &str)],
     ) -> Result<Vec<Value>, Trouble> {
+        self.list_within(resource, namespace, query, None).await
+    }
+
+    /// The same, tried again for so long only.
+    pub(crate) async fn list_within(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        query: &[(&str, &str)],
+        patience_ms: Option<u64>,
+    ) -> Result<Vec<Value>, Trouble> {
         let path = resource.path(namespace, None);
         let selected: String = query
             .iter()
@@ -324,7 +338,10 @@ impl Link {
         let mut found: Vec<Value> = Vec::new();
         let mut from = String::new();
         loop {
-            let ask = Ask::get(format!("{path}?limit={AT_ONCE}{selected}{from}"));
+            let ask = Ask {
+                patience_ms,
+                ..Ask::get(format!("{path}?limit={AT_ONCE}{selected}{from}"))
+            };
             let mut page = match self.send(&ask).await {
                 Ok(answer) => answer.json()?,
                 Err(Trouble::Refused(refusal)) if refusal.code == 404 => return Ok(Vec::new()),

@@ -9,6 +9,7 @@ use crate::applyset::Set;
 use crate::conflict::{Part, set_by};
 use crate::desired::{self, Desired};
 use crate::link::{APPLY, Link};
+use crate::quiesce;
 use crate::stand::SERVERS;
 use crate::trouble::{Refusal, Trouble};
 
@@ -83,6 +84,12 @@ async fn change(link: &Link, one: &Desired, seen: Option<&Value>) -> Result<Opti
             }
         }
         Err(trouble) => return Err(trouble),
+    }
+    // What a teardown stopped and left behind goes with the next apply.
+    for path in quiesce::left_behind(&one.key, &live, &one.body) {
+        let value = path.iter().fold(&live, |value, part| &value[part.as_str()]);
+        let path: Vec<Part<'_>> = path.iter().map(|part| Part::Key(part)).collect();
+        found.add(&path, value, &Value::Null);
     }
     if found.list.is_empty() {
         return Ok(None);

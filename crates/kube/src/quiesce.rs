@@ -172,3 +172,59 @@ fn stop(key: &Key, object: &Value) -> Option<(Value, String)> {
         _ => None,
     }
 }
+
+/// The fields that were written to stop an object, and that its manifest does not name: a teardown was begun and given
+/// up. None when it is not stopped.
+pub(crate) fn left_behind(key: &Key, object: &Value, wanted: &Value) -> Vec<Vec<String>> {
+    if stop(key, object).is_some() {
+        return Vec::new();
+    }
+    let managers = object["metadata"]["managedFields"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    let ours = managers.filter(|one| {
+        one["manager"] == crate::MANAGER && one["operation"] == "Update" && one["subresource"].is_null()
+    });
+    let mut found = Vec::new();
+    for one in ours {
+        gather(&one["fieldsV1"], object, wanted, &mut Vec::new(), &mut found);
+    }
+    found
+}
+
+fn gather(
+    fields: &Value,
+    object: &Value,
+    wanted: &Value,
+    path: &mut Vec<String>,
+    found: &mut Vec<Vec<String>>,
+) {
+    for (name, below) in fields.as_object().into_iter().flatten() {
+        let Some(name) = name.strip_prefix("f:") else {
+            continue;
+        };
+        path.push(name.to_owned());
+        match below.as_object() {
+            Some(below) if below.is_empty() => {
+                if wanted[name].is_null() && !object[name].is_null() {
+                    found.push(path.clone());
+                }
+            }
+            _ => gather(below, &object[name], &wanted[name], path, found),
+        }
+        path.pop();
+    }
+}
+
+/// The change that takes fields away.
+pub(crate) fn without(paths: &[Vec<String>]) -> Value {
+    let mut change = json!({});
+    for path in paths {
+        let mut at = &mut change;
+        for part in path {
+            at = &mut at[part.as_str()];
+        }
+    }
+    change
+}

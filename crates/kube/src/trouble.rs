@@ -218,3 +218,28 @@ impl Trouble {
         text.to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Refusal;
+
+    #[test]
+    fn no_error_repeats_a_secret() {
+        let messages = [
+            "failed to create typed patch object (shop/login; /v1, Kind=Secret): .stringData.password: expected string, got \
+             &value.valueUnstructured{Value:4711}",
+            "Secret \"login\" is invalid: data[password]: Invalid value: \"4711\": too short",
+        ];
+        for message in messages {
+            let status = json!({
+                "kind": "Status", "message": message, "details": { "causes": [{ "message": message, "field": "data" }] },
+            });
+            let refusal = Refusal::read(422, &status.to_string(), true);
+            assert!(refusal.message.ends_with("(not shown)"), "{}", refusal.message);
+            assert!(!format!("{refusal:?}").contains("4711"));
+            assert_eq!(Refusal::read(422, &status.to_string(), false).message, message);
+        }
+    }
+}

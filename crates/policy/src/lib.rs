@@ -12,6 +12,7 @@ mod facts;
 mod grant;
 mod names;
 mod own;
+mod read_only;
 mod resources;
 
 use std::collections::BTreeSet;

@@ -2,7 +2,6 @@
 //! crate `aws`.
 
 use landfall_cloudformation::resolve::partition;
-use landfall_model::definition::CheckSpec;
 use landfall_model::wanted::Facts;
 use landfall_model::work::{Known, StackSetWork, StackWork, Step, TAG_PLATFORM, Targets, Work};
 
@@ -10,6 +9,7 @@ use crate::Wants;
 use crate::facts::type_facts;
 use crate::grant::{Condition, Grant};
 use crate::names::{Made, Names};
+use crate::read_only;
 
 /// The role of stack sets that AWS's guide has everybody make (source: CloudFormation User Guide, "Grant
 /// self-managed permissions").
@@ -53,19 +53,10 @@ pub(crate) fn grants(wants: &Wants<'_>, names: &Names<'_>) -> Vec<Grant> {
                     grants.push(Grant::new(&format!("secretsmanager:{action}"), "*").purpose("MakeSecrets"));
                 }
             }
-            Work::Check(Known::Value(check))
-                if matches!(
-                    **check,
-                    CheckSpec {
-                        iam_role: Some(_),
-                        ..
-                    }
-                ) =>
-            {
-                grants.push(Grant::new("iam:ListRoles", "*").purpose("FindRoles"));
-            }
+            Work::Check(Known::Value(check)) => grants.extend(read_only::of_check(step, check)),
+            Work::Request(work) => grants.extend(read_only::of_request(step, work)),
             Work::Objects(work) => grants.extend(cluster(step, &work.cluster, names)),
-            Work::Check(_) | Work::Request(_) | Work::Files(_) | Work::Entity(_) => {}
+            Work::Check(_) | Work::Files(_) | Work::Entity(_) => {}
         }
     }
     for (_, work, made) in stacks(wants, names) {
@@ -114,12 +105,12 @@ pub(crate) fn stacks<'a>(
         .map(|((step, work), made)| (step, work, made))
 }
 
-fn arn_in(step: &Step, region: &str, service: &str, rest: &str) -> String {
+pub(crate) fn arn_in(step: &Step, region: &str, service: &str, rest: &str) -> String {
     let account = &step.facts.account;
     format!("arn:{}:{service}:{region}:{account}:{rest}", partition(region))
 }
 
-fn arn(step: &Step, service: &str, rest: &str) -> String {
+pub(crate) fn arn(step: &Step, service: &str, rest: &str) -> String {
     arn_in(step, &step.facts.region, service, rest)
 }
 

@@ -13,6 +13,7 @@ mod judge;
 mod lifecycle;
 mod names;
 mod networks;
+mod objects;
 mod quotas;
 mod thing;
 
@@ -31,6 +32,7 @@ pub fn findings(upcoming: &[Upcoming], today: &str) -> Vec<Finding> {
     networks::judge(&things, &mut found);
     edge::judge(&things, &mut found);
     names::judge(&things, &mut found);
+    objects::judge(upcoming, &mut found);
     in_order(found)
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use indexmap::IndexMap;
 use landfall_model::StepId;
 use landfall_model::finding::Finding;
 use landfall_model::question::{
@@ -10,7 +11,7 @@ use landfall_model::question::{
 };
 use landfall_model::template::TemplateInterface;
 use landfall_model::wanted::Facts;
-use landfall_model::work::{Known, StackWork, Step, Work};
+use landfall_model::work::{Known, ObjectWork, ObjectsWork, StackWork, Step, Work};
 
 use super::*;
 
@@ -66,6 +67,46 @@ fn text(found: &[Finding]) -> String {
 
 fn found(upcoming: &[Upcoming]) -> String {
     text(&findings(upcoming, TODAY))
+}
+
+#[test]
+fn objects_whose_values_do_not_fit() {
+    let object = |name: &str, body: Known<serde_json::Value>| ObjectWork {
+        api_version: "apps/v1".to_owned(),
+        kind: "Deployment".to_owned(),
+        namespace: Some("shop".to_owned()),
+        name: name.to_owned(),
+        body,
+    };
+    let body = |name: &str, replicas: serde_json::Value| {
+        serde_json::json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name, "namespace": "shop" },
+            "spec": {
+                "replicas": replicas, "selector": { "matchLabels": { "app": "web" } },
+                "template": {
+                    "metadata": { "labels": { "app": "web" } },
+                    "spec": { "containers": [{ "name": "web", "image": "nginx:1" }] },
+                },
+            },
+        })
+    };
+    let mut upcoming = step("a.b", "eu-west-1", "");
+    upcoming.step.work = Work::Objects(Box::new(ObjectsWork {
+        cluster: Known::Value("acme".to_owned()),
+        objects: vec![
+            object("right", Known::Value(body("right", 2.into()))),
+            object("wrong", Known::Value(body("wrong", "two".into()))),
+            object("later", Known::After(BTreeSet::from([StepId::new("a", "first")]))),
+        ],
+        controls: Vec::new(),
+        force: false,
+        outputs: IndexMap::new(),
+        within_s: 60,
+    }));
+    insta::assert_snapshot!(found(&[upcoming]), @r"
+    refuses a.b -: the Deployment shop/wrong at `spec.replicas`: `replicas` must be a whole number, and is a text
+        correct the manifest, or the input its value comes from
+    ");
 }
 
 #[test]

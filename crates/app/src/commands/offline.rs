@@ -8,7 +8,7 @@ use clap::CommandFactory as _;
 use landfall_engine::Seen;
 use landfall_model::id::PlanId;
 use landfall_model::schema;
-use landfall_model::work::{Known, Targets, Work};
+use landfall_model::work::{Known, ObjectWork, Targets, Work};
 
 use super::print_json;
 use crate::cli::SchemaOf;
@@ -154,7 +154,7 @@ pub(crate) fn render(arguments: &crate::cli::Render) -> anyhow::Result<u8> {
                         Known::After(_) => as_written,
                     };
                     text.push_str("---\n");
-                    text.push_str(&landfall_engine::render::yaml(body));
+                    text.push_str(&landfall_engine::render::yaml(&placed(object, body)));
                 }
                 put(&folder.join("objects.yaml"), &text, &mut written)?;
             }
@@ -213,4 +213,16 @@ fn put(path: &Path, text: &str, written: &mut Vec<String>) -> anyhow::Result<()>
     std::fs::write(path, text).with_context(|| format!("could not write {}", path.display()))?;
     written.push(path.display().to_string());
     Ok(())
+}
+
+/// An object with the namespace that its step gives it, as a plain file has to say it.
+fn placed(object: &ObjectWork, body: &serde_json::Value) -> serde_json::Value {
+    let mut body = body.clone();
+    let kind = landfall_kinds::find(&object.api_version, &object.kind);
+    if let Some(namespace) = &object.namespace
+        && kind.is_none_or(|kind| kind.namespaced)
+    {
+        body["metadata"]["namespace"] = namespace.as_str().into();
+    }
+    body
 }

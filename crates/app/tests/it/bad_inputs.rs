@@ -113,6 +113,16 @@ fn steps(name: &'static str, steps: &str) -> Case {
     case
 }
 
+/// A definition with an `objects` step whose manifest is wrong.
+fn objects(name: &'static str, manifest: &str) -> Case {
+    let mut case = steps(
+        name,
+        "    - name: objects\n      objects: { cluster: acme, manifests: [objects.yaml] }\n",
+    );
+    case.files.push(("components/bucket/objects.yaml".to_owned(), manifest.to_owned()));
+    case
+}
+
 fn cases() -> Vec<Case> {
     let good = platform("    logs: { uses: bucket, with: { name: acme-logs } }\n");
     vec![
@@ -397,6 +407,30 @@ fn cases() -> Vec<Case> {
         steps(
             "missing_skeleton",
             "    - name: one\n      files: { from: skeletn, to: out }\n",
+        ),
+        // Objects: what their kinds do not allow.
+        objects(
+            "object_field_misspelt",
+            "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: { name: shop, namespace: argocd }\nspec:\n  project: default\n  \
+             destination: { server: https://kubernetes.default.svc, namespace: shop }\n  source:\n    repoURL: https://charts.example.com\n    \
+             chart: shop\n    targetRevison: 1.2.3\n  syncPolicy: { automated: { prune: \"yes\", selfHeal: true } }\n",
+        ),
+        objects(
+            "node_pool_with_a_wrong_value",
+            "apiVersion: karpenter.sh/v1\nkind: NodePool\nmetadata: { name: Spot }\nspec:\n  limits: { cpu: a lot }\n  disruption: { consolidationPolicy: \
+             whenEmpty, consolidateAfter: 30s }\n  template:\n    spec:\n      nodeClassRef: { group: karpenter.k8s.aws, kind: EC2NodeClass }\n      \
+             requirements:\n        - { key: karpenter.sh/capacity-type, operator: In }\n",
+        ),
+        objects(
+            "deployment_that_does_not_select_its_pods",
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: web, namespace: shop }\nspec:\n  replicas: \"2\"\n  selector: { matchLabels: { app: web \
+             } }\n  template:\n    metadata: { labels: { app: wep } }\n    spec:\n      containers:\n        - name: web\n          image: \
+             \"${inputs.name}:1\"\n          volumeMounts: [{ name: data, mountPath: /data }]\n          env: [{ name: A, value: 1 }, { name: A, value: b }]\n",
+        ),
+        objects(
+            "object_of_an_old_version",
+            "apiVersion: extensions/v1beta1\nkind: Ingress\nmetadata: { name: web, namespace: shop }\n---\napiVersion: apps/v1\nkind: \
+             Deploymnt\nmetadata: { name: web, namespace: shop }\n",
         ),
         // Stack sets: where they go.
         steps(

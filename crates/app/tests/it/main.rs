@@ -9,6 +9,7 @@ mod emulators;
 mod emulators_blueprints;
 mod emulators_leftovers;
 mod judges;
+mod kinds;
 mod preflight;
 mod sessions;
 mod stack_sets;

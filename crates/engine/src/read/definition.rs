@@ -82,6 +82,8 @@ pub(crate) fn platform_type() -> Type {
             ("region", Type::Text),
             ("account", Type::Text),
             ("tags", Type::Map(Box::new(Type::Text))),
+            // The tags, and the one by which everything of the platform is found.
+            ("marks", Type::Map(Box::new(Type::Text))),
         ],
     )
 }
@@ -335,7 +337,7 @@ impl StepReader<'_> {
                 self.template(&mut step, spec);
                 self.somewhere(&step.name, spec);
             }
-            StepKind::Objects => manifests::read(self.folder, &mut step, spec, &mut self.found),
+            StepKind::Objects => manifests::read(self.folder, self.library, &mut step, spec, &mut self.found),
             StepKind::Files => self.skeleton(&mut step, spec),
             StepKind::Check => self.one_assertion(&step.name, spec),
             StepKind::Secret | StepKind::Request | StepKind::Entity | StepKind::Leftovers => {}

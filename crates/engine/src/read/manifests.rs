@@ -3,15 +3,22 @@
 use std::collections::BTreeSet;
 
 use landfall_model::yaml::{self, Kind, Node};
+use landfall_model::diagnostic::Severity;
 use landfall_model::{Diagnostic, Diagnostics, SourceFile, Span};
 use serde_json::Value;
 
-use super::DefinitionFolder;
 use super::definition::Step;
+use super::{DefinitionFolder, Library, ObjectProblem};
 use crate::suggest;
 
 /// Reads every object of the step's manifests into it: as nodes for checking, as values for later.
-pub(crate) fn read(folder: &DefinitionFolder, step: &mut Step, spec: &Node, found: &mut Diagnostics) {
+pub(crate) fn read(
+    folder: &DefinitionFolder,
+    library: &dyn Library,
+    step: &mut Step,
+    spec: &Node,
+    found: &mut Diagnostics,
+) {
     for item in spec.get("manifests").map(Node::items).unwrap_or_default() {
         let Some(file) = item.text() else { continue };
         let Some(text) = folder.files.get(file) else {
@@ -42,7 +49,9 @@ pub(crate) fn read(folder: &DefinitionFolder, step: &mut Step, spec: &Node, foun
             ),
             Ok(objects) => {
                 for object in objects {
-                    envelope(&object, found);
+                    if envelope(&object, found) {
+                        judged(&object, library, found);
+                    }
                     step.objects.push(object);
                 }
             }
@@ -60,8 +69,9 @@ pub(crate) fn read(folder: &DefinitionFolder, step: &mut Step, spec: &Node, foun
     }
 }
 
-/// What every object has (source: Kubernetes API conventions, "Types (Kinds)" and "Metadata").
-fn envelope(object: &Node, found: &mut Diagnostics) {
+/// Whether the object has what every object has (source: Kubernetes API conventions, "Types (Kinds)" and "Metadata").
+fn envelope(object: &Node, found: &mut Diagnostics) -> bool {
+    let before = found.0.len();
     if !matches!(object.kind, Kind::Map(_)) {
         found.push(
             Diagnostic::error(
@@ -71,7 +81,7 @@ fn envelope(object: &Node, found: &mut Diagnostics) {
             )
             .help("an object needs `apiVersion`, `kind` and `metadata.name`"),
         );
-        return;
+        return false;
     }
     for path in [&["apiVersion"][..], &["kind"], &["metadata", "name"]] {
         if object
@@ -90,6 +100,41 @@ fn envelope(object: &Node, found: &mut Diagnostics) {
             );
         }
     }
+    found.0.len() == before
+}
+
+/// What is wrong with the object by the schema of its kind, each at its place.
+fn judged(object: &Node, library: &dyn Library, found: &mut Diagnostics) {
+    for problem in library.check_object(&object.value()) {
+        let ObjectProblem {
+            path,
+            message,
+            help,
+            is_sure,
+        } = problem;
+        let mut diagnostic = Diagnostic::error(message, place(object, &path), "here");
+        if !is_sure {
+            diagnostic.severity = Severity::Warning;
+        }
+        found.push(match help {
+            Some(help) => diagnostic.help(help),
+            None => diagnostic,
+        });
+    }
+}
+
+/// Where to point for a path: at a value that fits in a line, otherwise at the key it stands under.
+fn place(object: &Node, path: &[String]) -> Span {
+    let node = object.nearest(path.iter().map(String::as_str));
+    if let Kind::Scalar(_) = node.kind {
+        return start(node);
+    }
+    let key = path.split_last().and_then(|(last, before)| {
+        object
+            .at(before.iter().map(String::as_str))
+            .and_then(|parent| parent.entry(last))
+    });
+    key.map_or_else(|| start(node), |entry| entry.key_span.clone())
 }
 
 /// The first line of a node: a whole object is too much to point at.

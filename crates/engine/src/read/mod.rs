@@ -54,6 +54,26 @@ pub trait Library {
 
     /// Whether a template is too large to be handed over inline, so that it needs the artifact bucket.
     fn is_large(&self, template: &str) -> bool;
+
+    /// What is wrong with a Kubernetes object, as it is written: a text that contains `${` is a value nobody knows yet.
+    /// Nothing, for who knows no kinds.
+    fn check_object(&self, object: &Value) -> Vec<ObjectProblem> {
+        let _ = object;
+        Vec::new()
+    }
+}
+
+/// One thing that is wrong with a Kubernetes object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectProblem {
+    /// Where: keys and list indexes, from the object on. What is missing is missing in what the path leads to.
+    pub path: Vec<String>,
+    /// What is wrong.
+    pub message: String,
+    /// The way out.
+    pub help: Option<String>,
+    /// Whether a cluster surely refuses it.
+    pub is_sure: bool,
 }
 
 /// What every platform file looks like.

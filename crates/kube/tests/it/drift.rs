@@ -131,3 +131,41 @@ on_both!(
     objects_of_other_tools_are_refused_and_of_nobody_taken_in,
     super::other_tools
 );
+
+#[tokio::test(start_paused = true)]
+async fn who_changed_which_container_is_told() {
+    let world = World::new();
+    let manifests = namespace("shop")
+        + "apiVersion: apps/v1
+kind: Deployment
+metadata: { name: web, namespace: shop }
+spec:
+  replicas: 2
+  selector: { matchLabels: { app: web } }
+  template:
+    metadata: { labels: { app: web } }
+    spec:
+      containers:
+        - { name: sidecar, image: 'envoy:1' }
+        - { name: main, image: 'nginx:1.29', env: [{ name: COLOR, value: red }] }
+";
+    let step = step("web", &manifests);
+    let mut said = world.apply(&step).await;
+    let path = "/apis/apps/v1/namespaces/shop/deployments/web";
+    let containers = json!([
+        { "name": "sidecar", "image": "envoy:1" },
+        { "name": "main", "image": "nginx:1.28", "env": [{ "name": "COLOR", "value": "red" }, { "name": "SIZE", "value": "9" }] },
+    ]);
+    let change = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
+    world.edit("kubectl-edit", path, change).await;
+    world
+        .edit(
+            "kube-controller-manager",
+            &format!("{path}/scale"),
+            json!({ "spec": { "replicas": 5 } }),
+        )
+        .await;
+    said += &world.plan(&step).await;
+    said += &world.apply(&step).await;
+    insta::assert_snapshot!(said);
+}

@@ -5,6 +5,7 @@ mod applying;
 mod crashes;
 mod drift;
 mod files;
+mod front;
 mod refusals;
 mod removing;
 mod waiting;

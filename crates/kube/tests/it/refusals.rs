@@ -159,16 +159,3 @@ spec: {{ clusterIP: {ip}, ports: [{{ port: 80 }}], selector: {{ app: web }} }}
     said += &world.apply(&step("web", &service("10.100.0.11"))).await;
     insta::assert_snapshot!(said);
 }
-
-#[tokio::test(start_paused = true)]
-async fn no_error_tells_a_secret() {
-    let world = World::new();
-    let secret = "apiVersion: v1
-kind: Secret
-metadata: { name: login, namespace: default }
-stringData: { password: 4711 }
-";
-    let said = world.apply(&step("web", secret)).await;
-    assert!(!said.contains("4711"), "{said}");
-    insta::assert_snapshot!(said);
-}

@@ -232,7 +232,14 @@ spec: { minReplicas: 2, maxReplicas: 9, scaleTargetRef: { apiVersion: apps/v1, k
     said += &world.quiesce(&owned).await;
     said += &world.quiesce(&owned).await;
     // A teardown that was given up: everything is as it was.
+    said += &world.plan(&step).await;
     said += &world.apply(&step).await;
+    said += &world.plan(&step).await;
+    let nightly = Key::new("batch", "CronJob", "shop", "nightly");
+    said += &format!(
+        "suspended: {}\n",
+        world.api().get(&nightly).unwrap()["spec"]["suspend"]
+    );
     let scaler = Key::new("autoscaling", "HorizontalPodAutoscaler", "shop", "web");
     said += &format!(
         "at most {}\n",

@@ -13,6 +13,7 @@ use http::{Request, Response};
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
 use kube::client::Body;
+use landfall_apiserver::serve::{Alone, ServerTls, kubeconfig, serve};
 use landfall_apiserver::{Answer, ApiServer, Key};
 use landfall_kube::{Clusters, Objects, Reach, Unreachable};
 use landfall_model::StepId;
@@ -31,7 +32,7 @@ pub const REGION: &str = "eu-west-1";
 /// What shows up when a real cluster is to be used.
 const KUBECONFIG: &str = "LANDFALL_TEST_KUBECONFIG";
 
-/// Runs a session in process, and once more on a real cluster when there is one.
+/// Runs a session in process, through a network, and once more on a real cluster when there is one.
 #[macro_export]
 macro_rules! on_both {
     ($name:ident, $session:path) => {
@@ -39,6 +40,13 @@ macro_rules! on_both {
             #[tokio::test(start_paused = true)]
             async fn in_process() {
                 let world = $crate::world::World::new();
+                let said = $session(&world, &stringify!($name).replace('_', "-")).await;
+                insta::assert_snapshot!(stringify!($name), said);
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn over_the_network() {
+                let world = $crate::world::World::over_the_network().await;
                 let said = $session(&world, &stringify!($name).replace('_', "-")).await;
                 insta::assert_snapshot!(stringify!($name), said);
             }
@@ -102,7 +110,7 @@ pub struct Way {
 type Kubelet = Box<dyn Fn(&mut ApiServer, Timestamp) + Send>;
 
 /// A server of our own with the way to it.
-struct Own {
+pub struct Own {
     api: Mutex<ApiServer>,
     clock: TestClock,
     way: Way,
@@ -200,8 +208,40 @@ impl Clusters for OwnClusters {
     }
 }
 
+/// The token that the front takes.
+pub const TOKEN: &str = "sesame";
+
+/// A server behind HTTP and TLS, on which workloads become ready by themselves.
+pub struct Front {
+    pub url: String,
+    pub ca_pem: String,
+    pub backend: Arc<Alone>,
+}
+
+impl Front {
+    pub async fn start() -> Front {
+        let backend = Alone::new(ApiServer::new(7, "1.35", Timestamp::now()), TOKEN).shared();
+        let tls = ServerTls::generate(&["127.0.0.1"]).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (url, ca_pem) = (
+            format!("https://{}", listener.local_addr().unwrap()),
+            tls.ca_pem.clone(),
+        );
+        // Both end with the test's runtime.
+        tokio::spawn(serve(listener, tls, backend.clone()));
+        let kubelet = backend.clone();
+        tokio::spawn(async move {
+            loop {
+                kubelet.act(all_runs);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        Front { url, ca_pem, backend }
+    }
+}
+
 /// A cluster that stands somewhere.
-struct RealClusters(kube::Client);
+pub struct RealClusters(pub kube::Client);
 
 #[async_trait]
 impl Clusters for RealClusters {
@@ -239,6 +279,16 @@ impl World {
         World::with(Some(own.clone()), Arc::new(OwnClusters(own)), Arc::new(clock))
     }
 
+    /// A new server behind HTTP and TLS, as a kubeconfig file names it.
+    pub async fn over_the_network() -> World {
+        let front = Front::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        std::fs::write(&path, kubeconfig(&front.url, &front.ca_pem, TOKEN)).unwrap();
+        let client = landfall_kube::client::from_file(&path, None).await.unwrap();
+        World::with(None, Arc::new(RealClusters(client)), Arc::new(SystemClock))
+    }
+
     /// A real cluster, when one is named.
     pub async fn real(test: &str) -> Option<World> {
         let Ok(path) = std::env::var(KUBECONFIG) else {
@@ -255,7 +305,7 @@ impl World {
         ))
     }
 
-    fn with(own: Option<Arc<Own>>, clusters: Arc<dyn Clusters>, clock: Arc<dyn Clock>) -> World {
+    pub fn with(own: Option<Arc<Own>>, clusters: Arc<dyn Clusters>, clock: Arc<dyn Clock>) -> World {
         World {
             own,
             objects: Objects::new(clusters.clone(), clock.clone()),

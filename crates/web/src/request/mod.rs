@@ -197,7 +197,10 @@ async fn read(
                 .find(|item| compare::fits(&wanted, item, RequestLists::Contain));
             match item {
                 None => None,
-                Some(item) if resource.path.is_empty() => Some(item.clone()),
+                // What stands in a list and nowhere else.
+                Some(item) if resource.path.is_empty() || Some(&resource.path) == resource.list.as_ref() => {
+                    Some(item.clone())
+                }
                 Some(item) => match place::text(&resource.path, Some(item), known, true) {
                     Err(_) => None,
                     // All of it: lists often leave fields out.
@@ -511,6 +514,8 @@ impl Provider for Requests {
         session.progress = Some(progress);
         let mut known = known(&ready.resources);
         let (mut made, mut changed) = (0, 0);
+        // Whether the first of them was: what the others lie in, as a rule.
+        let mut anew = false;
         for (at, resource) in ready.resources.iter().enumerate() {
             progress.count(at, ready.resources.len(), resource.name.clone());
             let doing = format!("bringing about `{}`", resource.name);
@@ -532,6 +537,7 @@ impl Provider for Requests {
                     let value = self.create(&session, resource, &ready.mark, &known).await?;
                     known.standing.insert(resource.name.clone(), value);
                     made += 1;
+                    anew |= at == 0;
                 }
                 Stands::Here(seen) => {
                     let wanted = body(resource, &ready.mark, Some(&seen), &known).map_err(missing)?;
@@ -574,9 +580,9 @@ impl Provider for Requests {
             .expect("nobody panics while holding memories")
             .insert(step.id.clone(), address);
         Ok(Applied {
-            outcome: match (made, changed + cleared) {
-                (0, 0) => Outcome::Unchanged,
-                (made, 0) if made == ready.resources.len() => Outcome::Created,
+            outcome: match made + changed + cleared {
+                0 => Outcome::Unchanged,
+                _ if anew => Outcome::Created,
                 _ => Outcome::Updated,
             },
             outputs: ready.outputs(&known),
