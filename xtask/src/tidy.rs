@@ -42,6 +42,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "landfall-kinds",
             "landfall-apiserver",
             "landfall-kube",
+            "landfall-web",
         ],
     ),
     (

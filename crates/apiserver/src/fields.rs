@@ -93,6 +93,11 @@ impl Fields {
         }
     }
 
+    /// Makes sure that there is a node for a field, member or not.
+    pub(crate) fn keep(&mut self, name: &str) {
+        self.children.entry(Part::Field(name.to_owned())).or_default();
+    }
+
     pub(crate) fn union(&self, other: &Fields) -> Fields {
         let mut all = self.clone();
         all.add(other);

@@ -286,11 +286,13 @@ impl ApiServer {
         };
         let mut object = (**object).clone();
         if left.is_empty() {
-            if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
-                spec.remove("finalizers");
+            let spec = object.get_mut("spec").and_then(Value::as_object_mut);
+            let held = spec.is_some_and(|spec| spec.remove("finalizers").is_some());
+            // One that somebody else still holds is written once, or nothing would ever come to rest.
+            if held {
+                self.store.put(namespace.clone(), object);
+                self.finish_deletion(namespace, now);
             }
-            self.store.put(namespace.clone(), object);
-            self.finish_deletion(namespace, now);
             return;
         }
         let (resources, finalizers) = self.counted(left);

@@ -500,8 +500,10 @@ pub(crate) fn body(request: &Request) -> Result<Value, Status> {
         return Err(Status::new(
             415,
             "UnsupportedMediaType",
-            "the body of the request was in an unknown format - accepted media types include: \
-             application/json, application/yaml",
+            format!(
+                "this server does not support bodies in {}; write the object to a file and send that",
+                request.content_type
+            ),
         ));
     }
     if request.content_type.contains("yaml") {

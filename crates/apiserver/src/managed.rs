@@ -212,6 +212,8 @@ pub(crate) fn applied(
     for manager in &managers {
         owned.add(&manager.fields);
     }
+    // Metadata holds what the server wrote, so it stays when nobody owns anything in it.
+    owned.keep("metadata");
     object = merge::pruned(object, &last, Some(&owned), schema).unwrap_or_else(|| json!({}));
 
     let mut differs = merge::difference(live, Some(&object), schema);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use landfall_aws::{Account, AwsPreflight, Leftovers, S3Place, Secrets, StackSets, Stacks};
-use landfall_kube::Objects;
+use landfall_kube::{Objects, PodProbe};
 use landfall_local::Files;
 use landfall_model::definition::StepKind;
 use landfall_model::plan::{Plan, PlannedStep};
@@ -48,11 +48,6 @@ pub(crate) async fn aws(loaded: &Loaded, kubeconfig: Option<&Path>) -> anyhow::R
     let facts = &loaded.wanted.facts;
     let account = Account::connect(&facts.account, &facts.region).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let checks = Checks::new(account.clone(), clock.clone())
-        .with_roles(account.clone())
-        .with_secrets(account.clone())
-        .with_logs(account.clone())
-        .with_endpoint(account.endpoint().as_deref());
     let requests = Requests::new(Arc::new(Http), account.clone(), clock.clone());
     let has = |kind| loaded.wanted.steps.iter().any(|step| step.kind == kind);
     let sets = StackSets::new(account.clone(), has(StepKind::StackSet));
@@ -63,6 +58,13 @@ pub(crate) async fn aws(loaded: &Loaded, kubeconfig: Option<&Path>) -> anyhow::R
         has(StepKind::Objects),
     );
     let clusters = Arc::new(clusters);
+    let probe = PodProbe::new(clusters.clone(), &facts.region, clock.clone());
+    let checks = Checks::new(account.clone(), clock.clone())
+        .with_roles(account.clone())
+        .with_secrets(account.clone())
+        .with_logs(account.clone())
+        .with_probe(Arc::new(probe))
+        .with_endpoint(account.endpoint().as_deref());
     let providers = Providers::default()
         .with(StepKind::Stack, Arc::new(Stacks::new(account.clone())))
         .with(StepKind::StackSet, Arc::new(sets))

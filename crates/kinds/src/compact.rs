@@ -29,13 +29,19 @@ const FILES: &[(&str, &str)] = &[
     ("cert-manager", include_str!("../schemas/cert-manager.yaml")),
     ("cloudnative-pg", include_str!("../schemas/cloudnative-pg.yaml")),
     ("envoy-gateway", include_str!("../schemas/envoy-gateway.yaml")),
-    ("external-secrets", include_str!("../schemas/external-secrets.yaml")),
+    (
+        "external-secrets",
+        include_str!("../schemas/external-secrets.yaml"),
+    ),
     ("flux", include_str!("../schemas/flux.yaml")),
     ("gateway-api", include_str!("../schemas/gateway-api.yaml")),
     ("karpenter", include_str!("../schemas/karpenter.yaml")),
     ("monitoring", include_str!("../schemas/monitoring.yaml")),
     ("rhdh", include_str!("../schemas/rhdh.yaml")),
-    ("victoria-metrics", include_str!("../schemas/victoria-metrics.yaml")),
+    (
+        "victoria-metrics",
+        include_str!("../schemas/victoria-metrics.yaml"),
+    ),
 ];
 
 /// Every custom kind. The files are ours: one that cannot be read is a mistake of ours, which a test would have shown.
@@ -61,10 +67,14 @@ fn group(file: &Value) -> Vec<Kind> {
     kinds
         .map(|(name, about)| {
             let singular = name.to_lowercase();
-            let plural = about["plural"].as_str().map_or_else(|| plural_of(&singular), str::to_owned);
+            let plural = about["plural"]
+                .as_str()
+                .map_or_else(|| plural_of(&singular), str::to_owned);
             Kind {
                 group: text("group"),
-                version: about["version"].as_str().map_or_else(|| text("version"), str::to_owned),
+                version: about["version"]
+                    .as_str()
+                    .map_or_else(|| text("version"), str::to_owned),
                 kind: name.clone(),
                 plural,
                 singular,
@@ -110,7 +120,10 @@ fn whole(about: &Value, types: &Value) -> Value {
     for (name, written) in about["fields"].as_object().into_iter().flatten() {
         add(name, schema(written, types));
     }
-    add("status", json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }));
+    add(
+        "status",
+        json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }),
+    );
     json!({ "type": "object", "properties": properties, "required": required })
 }
 
@@ -208,7 +221,10 @@ mod tests {
 
     #[test]
     fn the_schemas_can_be_read_and_name_each_kind_once() {
-        let mut names: Vec<String> = kinds().iter().map(|kind| format!("{} {}", kind.api_version(), kind.kind)).collect();
+        let mut names: Vec<String> = kinds()
+            .iter()
+            .map(|kind| format!("{} {}", kind.api_version(), kind.kind))
+            .collect();
         let count = names.len();
         names.sort();
         names.dedup();

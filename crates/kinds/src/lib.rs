@@ -88,7 +88,10 @@ pub fn find(api_version: &str, kind: &str) -> Option<&'static Kind> {
 
 /// Every kind there is with this name, in any group and version.
 pub(crate) fn named(kind: &str) -> impl Iterator<Item = &'static Kind> {
-    core().iter().chain(custom()).filter(move |known| known.kind == kind)
+    core()
+        .iter()
+        .chain(custom())
+        .filter(move |known| known.kind == kind)
 }
 
 /// How the list at `path` of objects of this kind is merged; atomic when nothing else is said, as in the API server.

@@ -51,7 +51,8 @@ impl<'a> Schema<'a> {
 
     /// Whether anything may stand here.
     pub fn is_open(self) -> bool {
-        self.is("x-kubernetes-preserve-unknown-fields") || self.value.as_object().is_none_or(|map| map.is_empty())
+        self.is("x-kubernetes-preserve-unknown-fields")
+            || self.value.as_object().is_none_or(|map| map.is_empty())
     }
 
     /// `object`, `array`, `string`, `integer`, `number` or `boolean`.

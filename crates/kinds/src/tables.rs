@@ -313,7 +313,10 @@ pub(crate) fn name(short: &str) -> String {
 }
 
 fn property<'a>(definitions: &'a mut Map<String, Value>, of: &str, field: &str) -> Option<&'a mut Value> {
-    definitions.get_mut(&name(of))?.get_mut("properties")?.get_mut(field)
+    definitions
+        .get_mut(&name(of))?
+        .get_mut("properties")?
+        .get_mut(field)
 }
 
 #[cfg(test)]
@@ -324,7 +327,15 @@ mod tests {
     fn every_line_names_something_that_exists() {
         let definitions = crate::builtin::definitions();
         let mut wrong = Vec::new();
-        for table in [LIST_MAPS, LIST_SETS, ATOMIC_FIELDS, DEFAULTS, VALUES, ITEM_VALUES, RANGES] {
+        for table in [
+            LIST_MAPS,
+            LIST_SETS,
+            ATOMIC_FIELDS,
+            DEFAULTS,
+            VALUES,
+            ITEM_VALUES,
+            RANGES,
+        ] {
             for words in lines(table) {
                 let field = &definitions.get(&name(words[0])).unwrap_or(&Value::Null)["properties"][words[1]];
                 if field.is_null() {

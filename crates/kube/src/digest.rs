@@ -22,3 +22,15 @@ pub(crate) fn sha256_url(text: &str) -> String {
     };
     encoded.trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn sets_have_the_ids_that_kubectl_gives_them() {
+        // The example of kubectl's own tests: a Secret `my-set` in the namespace `test`.
+        assert_eq!(
+            super::sha256_url("my-set.test.Secret."),
+            "0eFHV8ySqp7XoShsGvyWFQD3s96yqwHmzc4e0HR1dsY"
+        );
+    }
+}

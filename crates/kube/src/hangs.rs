@@ -1,6 +1,6 @@
 //! Why something that was asked to go does not go: which finalizer holds it, whose that is, and what is left in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -63,14 +63,29 @@ pub(crate) async fn runs(link: &Link, controller: &str) -> Result<bool, Trouble>
     }))
 }
 
-/// Whether somebody is left to take the finalizers off an object. Nobody known counts as somebody.
-pub(crate) async fn lives(link: &Link, object: &Value) -> Result<bool, Trouble> {
-    match waits_for(object) {
-        None => Ok(true),
-        // As a capability of EKS, Argo CD runs outside of the cluster: what it wrote shows that it is there.
-        Some(_) if recent(&object["status"]["reconciledAt"], link.now()) => Ok(true),
-        Some(controller) => runs(link, controller).await,
+/// Whether somebody is left to take the finalizers off an object. Nobody known counts as somebody; and as a capability
+/// of EKS, Argo CD runs outside of the cluster: what it wrote shows that it is there.
+async fn lives(link: &Link, object: &Value) -> Result<bool, Trouble> {
+    any_lives(link, [object].into_iter()).await
+}
+
+/// Whether somebody is left to take the finalizers off any of these objects. Each controller is looked for once.
+pub(crate) async fn any_lives(link: &Link, objects: impl Iterator<Item = &Value>) -> Result<bool, Trouble> {
+    let mut controllers = BTreeSet::new();
+    for object in objects {
+        match waits_for(object) {
+            Some(controller) if !recent(&object["status"]["reconciledAt"], link.now()) => {
+                controllers.insert(controller);
+            }
+            _ => return Ok(true),
+        }
     }
+    for controller in controllers {
+        if runs(link, controller).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn recent(at: &Value, now: Timestamp) -> bool {

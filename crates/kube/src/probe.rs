@@ -88,22 +88,21 @@ impl Probe for PodProbe {
         if let Err(why) = self.start(&pods, &pod, name, until).await {
             return Ok(Probed::NotYet(why));
         }
-        let mut said = "it has not started".to_owned();
         let probed = loop {
-            match pods.get(name).await {
+            let said = match pods.get(name).await {
                 Ok(pod) => match ended(&serde_json::to_value(&pod).unwrap_or_default()) {
                     Ended::Connected => break Probed::Connected,
                     Ended::Failed(why) => {
                         let log = pods.logs(name, &LogParams::default()).await.unwrap_or_default();
                         break judged(log.trim(), why);
                     }
-                    Ended::NotYet(why) => said = why,
+                    Ended::NotYet(why) => why,
                 },
                 Err(kube::Error::Api(status)) if status.code == 404 => {
                     break Probed::NotYet("somebody removed the pod".to_owned());
                 }
-                Err(error) => said = error.to_string(),
-            }
+                Err(error) => error.to_string(),
+            };
             if self.clock.millis() >= until {
                 break Probed::NotYet(said);
             }
@@ -165,7 +164,7 @@ fn judged(log: &str, why: String) -> Probed {
     Probed::Refused(if last.is_empty() { why } else { last.to_owned() })
 }
 
-fn pod(name: &str, from: &ConnectionFrom, (host, port): (&str, u16)) -> Result<Pod, Failure> {
+fn pod(name: &str, from: &ConnectionFrom, (host, port): (&str, u16)) -> Result<Pod, ApplyError> {
     let mut labels = from.labels.clone();
     labels.insert("app.kubernetes.io/managed-by".to_owned(), "landfall".to_owned());
     let pod = json!({
@@ -200,7 +199,7 @@ fn pod(name: &str, from: &ConnectionFrom, (host, port): (&str, u16)) -> Result<P
         },
     });
     serde_json::from_value(pod)
-        .map_err(|error| Failure::new(format!("the pod {name} cannot be made: {error}")))
+        .map_err(|error| ApplyError::failed(format!("the pod {name} cannot be made: {error}")))
 }
 
 #[cfg(test)]

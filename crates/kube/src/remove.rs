@@ -273,12 +273,8 @@ impl Removing<'_> {
         }
         let swept = |object: &Value| hangs::waits_for(object).is_some_and(advice::is_swept);
         let given_up = waited >= PATIENCE_MS && left.now.values().all(swept);
-        if !given_up {
-            for object in left.now.values() {
-                if hangs::lives(self.link, object).await? {
-                    return Ok(None);
-                }
-            }
+        if !given_up && hangs::any_lives(self.link, left.now.values()).await? {
+            return Ok(None);
         }
         let kept = left.now.iter().map(|(key, object)| {
             format!(

@@ -53,7 +53,12 @@ pub(crate) fn grants(wants: &Wants<'_>, names: &Names<'_>) -> Vec<Grant> {
                     grants.push(Grant::new(&format!("secretsmanager:{action}"), "*").purpose("MakeSecrets"));
                 }
             }
-            Work::Check(Known::Value(check)) => grants.extend(read_only::of_check(step, check)),
+            Work::Check(Known::Value(check)) => {
+                grants.extend(read_only::of_check(step, check));
+                if let Some(connection) = &check.connection {
+                    grants.extend(cluster(step, &Known::Value(connection.cluster.clone()), names));
+                }
+            }
             Work::Request(work) => grants.extend(read_only::of_request(step, work)),
             Work::Objects(work) => grants.extend(cluster(step, &work.cluster, names)),
             Work::Check(_) | Work::Files(_) | Work::Entity(_) => {}

@@ -7,11 +7,19 @@ use landfall_model::work::{Known, ObjectWork, Work};
 
 pub(crate) fn judge(upcoming: &[Upcoming], found: &mut Vec<Finding>) {
     for one in upcoming {
-        let Work::Objects(work) = &one.step.work else { continue };
+        let Work::Objects(work) = &one.step.work else {
+            continue;
+        };
         for object in &work.objects {
-            let Known::Value(body) = &object.body else { continue };
+            let Known::Value(body) = &object.body else {
+                continue;
+            };
             for problem in landfall_kinds::check(body) {
-                let weight = if problem.is_sure { Weight::Refuses } else { Weight::Warns };
+                let weight = if problem.is_sure {
+                    Weight::Refuses
+                } else {
+                    Weight::Warns
+                };
                 let place = match problem.path.as_slice() {
                     [] => String::new(),
                     path => format!(" at `{}`", path.join(".")),
@@ -29,7 +37,10 @@ pub(crate) fn judge(upcoming: &[Upcoming], found: &mut Vec<Finding>) {
 /// `Ingress shop/web`.
 fn said(object: &ObjectWork) -> String {
     let ObjectWork {
-        kind, namespace, name, ..
+        kind,
+        namespace,
+        name,
+        ..
     } = object;
     match namespace {
         Some(namespace) => format!("{kind} {namespace}/{name}"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use landfall_model::definition::ConnectionFrom;
+use landfall_model::provider::Failure;
 
 use crate::ports::ApplyError;
 
@@ -35,6 +36,19 @@ impl fmt::Debug for SecretValue {
 pub trait SecretReader: Send + Sync {
     /// The text of the secret with this name or ARN.
     async fn secret(&self, id: &str) -> Result<SecretValue, ApplyError>;
+
+    /// One key of a secret whose text is JSON.
+    async fn key(&self, id: &str, key: &str) -> Result<SecretValue, ApplyError> {
+        let whole = self.secret(id).await?;
+        let parsed: Option<serde_json::Value> = serde_json::from_str(whole.reveal()).ok();
+        match parsed.as_ref().and_then(|parsed| parsed.get(key)) {
+            Some(serde_json::Value::String(text)) => Ok(SecretValue::new(text)),
+            Some(other) if other.is_number() || other.is_boolean() => Ok(SecretValue::new(other.to_string())),
+            _ => Err(Failure::new(format!("the secret {id} has no key `{key}`"))
+                .way_out("look at its keys in the console of AWS Secrets Manager, and mend the reference")
+                .into()),
+        }
+    }
 }
 
 /// One event of a log.

@@ -152,6 +152,51 @@ pub enum Fault {
         /// When, in milliseconds of the world's clock.
         millis: u64,
     },
+    /// A controller that somebody runs takes a field of an object over.
+    FieldConflict {
+        /// The object.
+        target: Target,
+        /// The name under which the controller writes.
+        manager: String,
+        /// Where in the object, such as `spec.replicas`.
+        path: String,
+        /// The new value, as JSON.
+        value: String,
+        /// When, in milliseconds of the world's clock.
+        millis: u64,
+    },
+    /// Webhooks say no for a while, although they run.
+    WebhookRefuses {
+        /// What the webhooks' names begin with; all of them when it is empty.
+        webhook: String,
+        /// What they say.
+        reason: String,
+        /// From when on, in milliseconds of the world's clock.
+        millis: u64,
+        /// For how many milliseconds.
+        for_millis: u64,
+    },
+    /// The next time an object is deleted, it does not go until somebody removes this finalizer from it
+    /// ([`World::remove_finalizer`](crate::World::remove_finalizer)).
+    FinalizerStuck {
+        /// The object.
+        target: Target,
+        /// What holds it.
+        finalizer: String,
+    },
+    /// The API servers of all clusters are not there for a while: some connections are refused, others answered
+    /// with 503.
+    ApiServerUnavailable {
+        /// From when on, in milliseconds of the world's clock.
+        millis: u64,
+        /// For how many milliseconds.
+        for_millis: u64,
+    },
+    /// The next requests that change something in a cluster are carried out, and never answered.
+    AnswersLost {
+        /// How many.
+        calls: u32,
+    },
     /// The pods of a workload never become ready, until it is applied again.
     PodsNeverReady {
         /// The workload, as `Kind/name`.
@@ -194,11 +239,21 @@ pub enum Target {
     },
 }
 
+impl Target {
+    /// Whether an object of a cluster is meant.
+    pub(crate) fn is_object(&self, in_cluster: &str, key: &landfall_apiserver::Key) -> bool {
+        matches!(self, Target::Object { cluster, kind, namespace, name }
+            if cluster == in_cluster && *kind == key.kind && *namespace == key.namespace && *name == key.name)
+    }
+}
+
 impl Fault {
     /// When it comes by itself, if it does.
     pub(crate) fn comes_at(&self) -> Option<u64> {
         match self {
-            Fault::HumanDeletes { millis, .. } | Fault::HumanChanges { millis, .. } => Some(*millis),
+            Fault::HumanDeletes { millis, .. }
+            | Fault::HumanChanges { millis, .. }
+            | Fault::FieldConflict { millis, .. } => Some(*millis),
             _ => None,
         }
     }

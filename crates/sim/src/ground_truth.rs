@@ -59,9 +59,9 @@ impl World {
                 active: cluster.status == Status::Active,
                 nodes: state.nodes(cluster.uid, now),
                 objects: cluster
-                    .objects
-                    .keys()
-                    .map(|key| (key.said(), cluster.unready(key, now).map(|(why, _)| why)))
+                    .api
+                    .iter()
+                    .map(|(key, _)| (key.said(), cluster.unready(key, now)))
                     .collect(),
             })
             .collect();
@@ -79,14 +79,8 @@ impl World {
     ) -> Option<serde_json::Value> {
         let (state, _) = self.at();
         let cluster = state.clusters.iter().find(|one| one.name == cluster)?;
-        let (_, object) = cluster.objects.iter().find(|(key, _)| {
-            (key.kind.as_str(), key.namespace.as_str(), key.name.as_str()) == (kind, namespace, name)
-        })?;
-        let mut shown = object.body.as_ref().clone();
-        if !object.status.is_null() {
-            shown["status"] = object.status.clone();
-        }
-        Some(shown)
+        let key = cluster.find(kind, namespace, name)?;
+        cluster.get(&key).map(|object| object.as_ref().clone())
     }
 
     /// The networks that stand, as their ids and regions.

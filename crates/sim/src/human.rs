@@ -1,8 +1,9 @@
 //! What people do to the world by hand, behind everyone's back.
 
+use landfall_apiserver::Key;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Key};
+use crate::cluster::{Cluster, Status, object};
 use crate::fault::{Fault, Target};
 use crate::queue::Due;
 use crate::thing::{LOAD_BALANCER, LOG_GROUP, Thing, ThingId};
@@ -19,15 +20,23 @@ impl World {
         finalizer: &str,
     ) -> bool {
         let (mut state, now) = self.at();
-        let Some(cluster) = state.clusters.iter_mut().find(|one| one.name == cluster) else {
+        let done = state.with_cluster(
+            |one| one.name == cluster,
+            |_, cluster| {
+                let key = cluster.find(kind, namespace, name);
+                let had = key.is_some_and(|key| {
+                    let stands = cluster.get(&key);
+                    let had = stands.is_some_and(|one| object::has_finalizer(&one, finalizer));
+                    cluster.remove_finalizer(&key, finalizer, now);
+                    had
+                });
+                cluster.settle(now);
+                (had, cluster.uid)
+            },
+        );
+        let Some((had, uid)) = done else {
             return false;
         };
-        let found = cluster.objects.iter_mut().find(|(key, _)| {
-            (key.kind.as_str(), key.namespace.as_str(), key.name.as_str()) == (kind, namespace, name)
-        });
-        let had = found.is_some_and(|(_, object)| object.finalizers.remove(finalizer));
-        cluster.settle(now);
-        let uid = cluster.uid;
         state.stir(uid, now);
         had
     }
@@ -66,7 +75,14 @@ impl State {
                 Fault::HumanDeletes { target, .. } => self.delete_by_hand(&target, now),
                 Fault::HumanChanges {
                     target, path, value, ..
-                } => self.change_by_hand(&target, &path, value.as_deref(), now),
+                } => self.change_by_hand("kubectl-edit", &target, &path, value.as_deref(), now),
+                Fault::FieldConflict {
+                    target,
+                    manager,
+                    path,
+                    value,
+                    ..
+                } => self.change_by_hand(&manager, &target, &path, Some(&value), now),
                 _ => {}
             }
         }
@@ -121,17 +137,10 @@ impl State {
                     let _ = self.delete_stack(&id, "", now);
                 }
             }
-            Target::Object { cluster, .. } => {
-                let Some(place) = self.clusters.iter().position(|one| one.name == *cluster) else {
-                    return;
-                };
-                let mut cluster = std::mem::take(&mut self.clusters[place]);
-                if let Some(key) = find(&cluster, target) {
-                    self.delete_object(&mut cluster, &key, now);
-                }
-                let uid = cluster.uid;
-                self.clusters[place] = cluster;
-                self.stir(uid, now);
+            Target::Object { .. } => {
+                self.on_object(target, now, |state, cluster, key| {
+                    state.delete_object(cluster, key, now)
+                });
             }
             Target::LoadBalancer { of } => {
                 if let Some(id) = self.load_balancer_of(of) {
@@ -142,7 +151,7 @@ impl State {
         }
     }
 
-    fn change_by_hand(&mut self, target: &Target, path: &str, value: Option<&str>, now: u64) {
+    fn change_by_hand(&mut self, manager: &str, target: &Target, path: &str, value: Option<&str>, now: u64) {
         match target {
             Target::Stack { name } => {
                 let found = self
@@ -154,18 +163,12 @@ impl State {
                     stack.retag(path, value);
                 }
             }
-            Target::Object { cluster, .. } => {
+            Target::Object { .. } => {
                 let value =
                     value.map(|text| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text)));
-                let Some(cluster) = self.clusters.iter_mut().find(|one| one.name == *cluster) else {
-                    return;
-                };
-                let found = find(cluster, target);
-                if let Some(object) = found.and_then(|key| cluster.objects.get_mut(&key)) {
-                    object.edit(|body| set(body, path, value));
-                }
-                let uid = cluster.uid;
-                self.stir(uid, now);
+                self.on_object(target, now, |_, cluster, key| {
+                    cluster.edit(manager, key, now, |body| set(body, path, value));
+                });
             }
             Target::LoadBalancer { of } => {
                 let id = self.load_balancer_of(of);
@@ -187,36 +190,31 @@ impl State {
         }
     }
 
-    /// Begins to delete an object, for anybody.
-    pub(crate) fn delete_object(&mut self, cluster: &mut Cluster, key: &Key, now: u64) {
-        if key.kind == "Namespace" {
-            let stuck = self.take_fault(|fault| match fault {
-                Fault::NamespaceStuck { namespace, finalizer } if *namespace == key.name => {
-                    Some(finalizer.clone())
+    /// Does something to an object that somebody lays hands on, when it is there.
+    fn on_object(&mut self, target: &Target, now: u64, act: impl FnOnce(&mut State, &mut Cluster, &Key)) {
+        let Target::Object {
+            cluster,
+            kind,
+            namespace,
+            name,
+        } = target
+        else {
+            return;
+        };
+        let done = self.with_cluster(
+            |one| one.name == *cluster && one.status == Status::Active,
+            |state, cluster| {
+                if let Some(key) = cluster.find(kind, namespace, name) {
+                    act(state, cluster, &key);
+                    cluster.settle(now);
                 }
-                _ => None,
-            });
-            if let (Some(finalizer), Some(object)) = (stuck, cluster.objects.get_mut(key)) {
-                object.finalizers.insert(finalizer);
-            }
+                cluster.uid
+            },
+        );
+        if let Some(uid) = done {
+            self.stir(uid, now);
         }
-        cluster.delete(key, now);
     }
-}
-
-fn find(cluster: &Cluster, target: &Target) -> Option<Key> {
-    let Target::Object {
-        kind,
-        namespace,
-        name,
-        ..
-    } = target
-    else {
-        return None;
-    };
-    let mut keys = cluster.objects.keys();
-    keys.find(|key| (&key.kind, &key.namespace, &key.name) == (kind, namespace, name))
-        .cloned()
 }
 
 /// Sets the value at a path with dots, or takes it away.
@@ -226,7 +224,15 @@ pub(crate) fn set(body: &mut Value, path: &str, value: Option<Value>) {
     };
     let mut at = body;
     for part in parents.split('.').filter(|part| !part.is_empty()) {
-        if !at[part].is_object() {
+        if at.is_array() {
+            let place = part.parse::<usize>().unwrap_or(usize::MAX);
+            let Some(item) = at.get_mut(place) else {
+                return;
+            };
+            at = item;
+            continue;
+        }
+        if !at[part].is_object() && !at[part].is_array() {
             if value.is_none() {
                 return;
             }

@@ -29,8 +29,8 @@ mod durations;
 mod fault;
 mod ground_truth;
 mod human;
+mod kubernetes;
 mod network;
-mod objects;
 mod preflight;
 mod queue;
 mod random;
@@ -56,7 +56,7 @@ pub use clock::{ScaledClock, VirtualClock};
 pub use durations::typical_ms;
 pub use fault::{Fault, Target};
 pub use ground_truth::{ClusterView, ThingView};
-pub use objects::SimObjects;
+pub use kubernetes::SimClusters;
 pub use preflight::{LimitOfOthers, Others, SimPreflight};
 pub use request::{Answered, Asked, Keycloak, SimWeb};
 pub use secret::SimSecrets;
@@ -83,7 +83,7 @@ pub fn providers(world: &Arc<World>) -> Providers {
     Providers::default()
         .with(StepKind::Stack, Arc::new(SimStacks::new(world.clone())))
         .with(StepKind::StackSet, Arc::new(SimStackSets::new(world.clone())))
-        .with(StepKind::Objects, Arc::new(SimObjects::new(world.clone())))
+        .with(StepKind::Objects, Arc::new(kubernetes::objects(world)))
         .with(StepKind::Secret, Arc::new(SimSecrets::new(world.clone())))
         .with(StepKind::Request, Arc::new(requests(world)))
         .with(StepKind::Check, Arc::new(SimChecks::new(world.clone())))

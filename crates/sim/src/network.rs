@@ -1,7 +1,7 @@
 //! Networks, clusters and machines that come and go with the resources of stacks, and what keeps them
 //! from going.
 
-use crate::cluster::{Cluster, Status};
+use crate::cluster::{Cluster, Controller, Status};
 use crate::fault::Fault;
 use crate::stack::Event;
 use crate::thing::{ENDPOINT, INSTANCE, INTERFACE, SECURITY_GROUP, TARGET_GROUP, Thing, ThingId};
@@ -202,19 +202,36 @@ impl State {
                 let spec = stack.newest_spec();
                 let name = spec.and_then(|spec| spec.property(logical, "AddonName"));
                 let cluster = self.cluster_of(place, logical);
-                if let (Some(name), Some(cluster)) = (name, cluster.and_then(|at| self.clusters.get_mut(at)))
-                {
-                    if event.status == "CREATE_COMPLETE" {
-                        cluster.addons.insert(name);
-                    } else {
-                        cluster.addons.remove(&name);
-                    }
-                    let uid = cluster.uid;
-                    self.stir(uid, now);
+                if let (Some(name), Some(at)) = (name, cluster) {
+                    self.addon_happened(at, &name, event.status == "CREATE_COMPLETE", now);
+                }
+            }
+            ("AWS::EKS::Capability", "CREATE_COMPLETE" | "DELETE_IN_PROGRESS") => {
+                let spec = self.stacks[place].newest_spec();
+                let kind = spec.and_then(|spec| spec.property(logical, "Type"));
+                // The others are not played here.
+                if let (Some("ARGOCD"), Some(at)) = (kind.as_deref(), self.cluster_of(place, logical)) {
+                    self.addon_happened(
+                        at,
+                        Controller::Argo.name(),
+                        event.status == "CREATE_COMPLETE",
+                        now,
+                    );
                 }
             }
             _ => {}
         }
+    }
+
+    /// An add-on of a cluster runs from now on, or does not any more.
+    fn addon_happened(&mut self, at: usize, name: &str, runs: bool, now: u64) {
+        if runs {
+            self.bring(at, name, now);
+        } else {
+            self.clusters[at].addons.remove(name);
+        }
+        let uid = self.clusters[at].uid;
+        self.stir(uid, now);
     }
 
     /// The network a stack is about: its own, the one its parameters name, or the only one of the region.
@@ -283,11 +300,11 @@ impl State {
                 let network = self.network_of(place);
                 self.clusters.push(Cluster::new(
                     self.cluster_count,
-                    name,
-                    &region,
+                    (name, &region),
                     network,
                     stack,
                     tags,
+                    (self.seed, self.origin, now),
                 ));
             }
             ("CREATE_COMPLETE", Some(at)) => {

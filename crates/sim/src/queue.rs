@@ -15,7 +15,9 @@ pub(crate) enum Due {
     Stack(usize),
     /// A thing that was going is gone.
     Thing(ThingId),
-    /// The controllers of a cluster look at it.
+    /// Kubernetes' own controllers have their turn in a cluster.
+    Turn(u64),
+    /// The other controllers of a cluster look at it.
     Reconcile(u64),
     /// Somebody, or something, interferes.
     Interference,
@@ -45,6 +47,7 @@ impl State {
             match due {
                 Due::Stack(place) => self.stack_is_due(place, at),
                 Due::Thing(id) => self.thing_is_due(id, at),
+                Due::Turn(cluster) => self.turn(cluster, at),
                 Due::Reconcile(cluster) => self.reconcile(cluster, at),
                 Due::Interference => self.interfere(at),
             }

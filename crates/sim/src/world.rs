@@ -38,8 +38,8 @@ pub struct WorldConfig {
     pub faults: Vec<Fault>,
     /// OpenID Connect providers that someone made before: the audiences of each, by its URL.
     pub identity_providers: BTreeMap<String, Vec<String>>,
-    /// What repositories hold, for Argo CD: the objects at `repoURL/path`, `repoURL/chart`, or `repoURL`.
-    /// A repository that is not listed holds nothing.
+    /// What repositories hold, for Argo CD and Flux: the objects at `repoURL/path`, `repoURL/chart`, or
+    /// `repoURL`. What is neither here nor among the charts cannot be read.
     pub repositories: BTreeMap<String, Vec<serde_json::Value>>,
     /// What others made in the account before, use up of its limits, or forbid.
     pub others: Others,
@@ -76,6 +76,8 @@ pub(crate) struct State {
     pub(crate) account: String,
     pub(crate) region: String,
     pub(crate) seed: u64,
+    /// The time at millisecond 0 of the world's clock.
+    pub(crate) origin: Timestamp,
     pub(crate) identity_providers: BTreeMap<String, Vec<String>>,
     /// Every stack that ever was, in the order they were made.
     pub(crate) stacks: Vec<StackRecord>,
@@ -102,7 +104,7 @@ pub(crate) struct State {
     /// Log groups that come back: when, where, and their names.
     pub(crate) returning: Vec<(u64, String, String)>,
     pub(crate) faults: Vec<Fault>,
-    calls: u64,
+    pub(crate) calls: u64,
 }
 
 /// A stack as it stands.
@@ -136,9 +138,9 @@ pub struct SecretView {
 }
 
 /// How long a call takes each way.
-const LATENCY: Duration = Duration::from_millis(60);
+pub(crate) const LATENCY: Duration = Duration::from_millis(60);
 /// How long an answer is waited for.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// The first wait before a call is made again, and the longest.
 const BACKOFF_MS: (u64, u64) = (500, 20_000);
 /// How long throttling and lost answers are waited out before a step fails for them.
@@ -169,6 +171,7 @@ impl World {
             account,
             region,
             seed,
+            origin,
             identity_providers,
             stacks: Vec::new(),
             stack_sets: Vec::new(),
@@ -433,7 +436,7 @@ impl World {
 
 impl State {
     /// Counts a call, and refuses it when a fault says so.
-    fn refusal(&mut self, now: u64) -> Option<Trouble> {
+    pub(crate) fn refusal(&mut self, now: u64) -> Option<Trouble> {
         self.calls += 1;
         if self.expired(now) {
             return Some(Trouble::Expired);

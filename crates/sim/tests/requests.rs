@@ -1,6 +1,7 @@
 //! `request` steps against our Keycloak, over HTTP; and that Keycloak judged by the official admin client.
 #![allow(clippy::unwrap_used, reason = "a panic is how tests speak")]
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::Command;
@@ -12,11 +13,13 @@ use async_trait::async_trait;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{Response, StatusCode};
-use landfall_model::StepId;
+use landfall_engine::{DefinitionFolder, Evaluator, Expressions, Library};
 use landfall_model::definition::{RequestAuth, RequestResource};
 use landfall_model::provider::{Change, Observed, Outcome, Standing};
+use landfall_model::template::TemplateInterface;
 use landfall_model::wanted::Facts;
 use landfall_model::work::{Known, RequestWork, ResourceWork, Step, Work};
+use landfall_model::{Diagnostics, SourceFile, StepId};
 use landfall_runner::{ApplyError, Clock, Intent, Progress, Provider, SecretReader, SecretValue};
 use landfall_sim::{Asked, Keycloak};
 use landfall_web::{Http, Requests};
@@ -550,4 +553,129 @@ async fn a_step_whose_server_moved_is_left_where_it_is() {
     later.remember(&[made.owned.unwrap()]);
     let seen = later.observe(&elsewhere).await.unwrap();
     assert!(matches!(seen.standing, Standing::Foreign { .. }), "{seen:?}");
+}
+
+/// Only the component that is shipped.
+struct Shipped;
+
+impl Library for Shipped {
+    fn find(&self, name: &str) -> Result<Option<DefinitionFolder>, String> {
+        let text = include_str!("../../../components/keycloak-realm/component.yaml");
+        Ok((name == "keycloak-realm").then(|| DefinitionFolder {
+            origin: "components/keycloak-realm".to_owned(),
+            files: [("component.yaml".to_owned(), text.to_owned())].into(),
+        }))
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec!["keycloak-realm".to_owned()]
+    }
+
+    fn read_template(&self, _: &Arc<SourceFile>) -> Result<TemplateInterface, Diagnostics> {
+        panic!("it has no templates")
+    }
+
+    fn is_large(&self, _: &str) -> bool {
+        false
+    }
+}
+
+/// The realm of the source document, as the component has it.
+fn shipped(url: &str, roles: &str) -> Step {
+    let reference =
+        |id: &str, key: &str| format!("\"{{{{resolve:secretsmanager:{id}:SecretString:{key}}}}}\"");
+    let (admin, password) = (reference("admin", "password"), reference("people", "password"));
+    let text = format!(
+        r#"apiVersion: landfall.dev/v1
+kind: Platform
+metadata: {{ name: acme }}
+spec:
+  region: eu-west-1
+  account: "111122223333"
+  components:
+    realm:
+      uses: keycloak-realm
+      with:
+        url: {url}
+        adminPassword: {admin}
+        realm: rcognito
+        displayName: Acme
+        roles: [{roles}]
+        users:
+          - {{ username: alice, email: alice@acme.example, firstName: Alice, roles: [user, offline_access], password: {password} }}
+          - {{ username: jdoe, roles: [user], temporary: false, password: {password} }}
+        clients:
+          - {{ clientId: spa, kind: public, redirectUris: ["https://spa.acme.example/*"], webOrigins: ["+"], audiences: [authz-servlet] }}
+          - {{ clientId: authz-servlet, kind: api, authorization: true, secret: {password} }}
+          - {{ clientId: cognito, kind: confidential, redirectUris: ["https://acme.example/oauth2/idpresponse"], secret: {password} }}
+        clientScopes: [{{ name: api, audience: authz-servlet, clients: [spa] }}]
+        authorization:
+          - clientId: authz-servlet
+            scopes: ["urn:resource:access", "urn:premium:access"]
+            resources:
+              - {{ name: Protected Resource, uris: ["/*"], type: "urn:resource", scopes: ["urn:resource:access"] }}
+              - {{ name: Premium Resource, uris: ["/protected/premium/*"], scopes: ["urn:premium:access"] }}
+            rolePolicies: [{{ name: Any User Policy, roles: [user] }}, {{ name: Only Premium User Policy, roles: [user_premium] }}]
+            anyPolicies: [{{ name: All Users Policy, policies: [Any User Policy, Only Premium User Policy] }}]
+            permissions:
+              - {{ name: Premium Resource Permission, resources: [Premium Resource], policies: [Only Premium User Policy] }}
+              - {{ name: Protected Resource Permission, resources: [Protected Resource], policies: [All Users Policy] }}
+"#
+    );
+    let wanted = landfall_engine::read(&SourceFile::new("platform.yaml", text), &Shipped)
+        .unwrap_or_else(|found| panic!("{}", landfall_engine::render::diagnostics(&found, false)));
+    let known: HashMap<StepId, Option<landfall_model::provider::Outputs>> = HashMap::new();
+    let expressions = Expressions::default();
+    let step = wanted.step(&StepId::new("realm", "realm")).unwrap();
+    Evaluator::with(&wanted, &expressions, &known).step(step).unwrap()
+}
+
+#[tokio::test]
+async fn the_component_makes_the_realm_of_the_document() {
+    let server = Server::start().await;
+    let requests = requests();
+    let wanted = shipped(
+        &server.url,
+        "{ name: user, description: User privileges }, { name: user_premium }, { name: admin }",
+    );
+    let made = requests.apply(&wanted, &intent(), &progress()).await.unwrap();
+    assert_eq!(made.outcome, Outcome::Created);
+    let (seen, none) = changes(&requests, &wanted).await;
+    assert_eq!(none, Vec::<String>::new());
+    assert_eq!(
+        seen.standing,
+        Standing::Present {
+            state: "STANDS".to_owned()
+        }
+    );
+    if tools().is_some() {
+        insta::assert_snapshot!(server.client(&["realms", "rcognito"]).await);
+    }
+    server.written();
+
+    // A role goes, and what stands stays as it is.
+    let fewer = shipped(
+        &server.url,
+        "{ name: user, description: People }, { name: user_premium }",
+    );
+    let (_, planned) = changes(&requests, &fewer).await;
+    assert_eq!(
+        planned,
+        [
+            "Modify role user description: User privileges -> People",
+            "Remove role admin"
+        ]
+    );
+    requests.apply(&fewer, &intent(), &progress()).await.unwrap();
+    assert_eq!(
+        server.written(),
+        [
+            "PUT /admin/realms/rcognito/roles/user",
+            "DELETE /admin/realms/rcognito/roles/admin"
+        ]
+    );
+    let owned = requests.observe(&fewer).await.unwrap().owned.unwrap();
+    let removed = requests.remove(&owned, &intent(), &progress()).await.unwrap();
+    assert_eq!(removed.kept, Vec::<String>::new());
+    assert_eq!(server.keycloak.lock().unwrap().realms(), Vec::<&str>::new());
 }

@@ -23,7 +23,7 @@ use landfall_model::definition::StepKind;
 use landfall_model::planted::{self, Bug};
 use landfall_model::wanted::Wanted;
 use landfall_runner::{Clock as _, Provider};
-use landfall_sim::{Fault, VirtualClock, World, WorldConfig, demo};
+use landfall_sim::{Fault, Target, VirtualClock, World, WorldConfig, demo};
 use landfall_store::MemoryPlace;
 
 pub use makespan::{Makespan, Span, makespan};
@@ -436,14 +436,33 @@ impl Session<'_> {
             .iter()
             .chain(&self.troubles.while_destroying)
         {
-            if let Fault::NamespaceStuck { namespace, finalizer } = fault
-                && text.contains(finalizer.as_str())
-                && text.contains(namespace.as_str())
-            {
-                let cluster = "acme";
-                self.stage
-                    .world
-                    .remove_finalizer(cluster, "Namespace", "", namespace, finalizer);
+            let world = &self.stage.world;
+            match fault {
+                Fault::NamespaceStuck { namespace, finalizer }
+                    if text.contains(finalizer.as_str()) && text.contains(namespace.as_str()) =>
+                {
+                    world.remove_finalizer("acme", "Namespace", "", namespace, finalizer);
+                }
+                Fault::FinalizerStuck {
+                    target:
+                        Target::Object {
+                            cluster,
+                            kind,
+                            namespace,
+                            name,
+                        },
+                    finalizer,
+                } if text.contains(finalizer.as_str()) => {
+                    world.remove_finalizer(cluster, kind, namespace, name, finalizer);
+                }
+                // Whoever took the field is told to leave it alone, and the object is made anew.
+                Fault::FieldConflict { target, manager, .. } if text.contains(manager.as_str()) => {
+                    world.add_fault(Fault::HumanDeletes {
+                        target: target.clone(),
+                        millis: self.stage.clock.millis(),
+                    });
+                }
+                _ => {}
             }
         }
         self.stage.clock.sleep(Duration::from_secs(30)).await;
@@ -454,8 +473,13 @@ impl Session<'_> {
         let comes_at = |fault: &Fault| match fault {
             Fault::HumanDeletes { millis, .. }
             | Fault::HumanChanges { millis, .. }
+            | Fault::FieldConflict { millis, .. }
             | Fault::CredentialsExpireAt { millis } => Some(*millis),
-            Fault::ThrottlingBurst { millis, for_millis } => Some(millis + for_millis),
+            Fault::ThrottlingBurst { millis, for_millis }
+            | Fault::ApiServerUnavailable { millis, for_millis }
+            | Fault::WebhookRefuses {
+                millis, for_millis, ..
+            } => Some(millis + for_millis),
             _ => None,
         };
         let now = self.stage.clock.millis();
@@ -497,6 +521,34 @@ fn later(fault: Fault, now: u64) -> Fault {
         },
         Fault::CredentialsExpireAt { millis } => Fault::CredentialsExpireAt { millis: now + millis },
         Fault::ThrottlingBurst { millis, for_millis } => Fault::ThrottlingBurst {
+            millis: now + millis,
+            for_millis,
+        },
+        Fault::FieldConflict {
+            target,
+            manager,
+            path,
+            value,
+            millis,
+        } => Fault::FieldConflict {
+            target,
+            manager,
+            path,
+            value,
+            millis: now + millis,
+        },
+        Fault::ApiServerUnavailable { millis, for_millis } => Fault::ApiServerUnavailable {
+            millis: now + millis,
+            for_millis,
+        },
+        Fault::WebhookRefuses {
+            webhook,
+            reason,
+            millis,
+            for_millis,
+        } => Fault::WebhookRefuses {
+            webhook,
+            reason,
             millis: now + millis,
             for_millis,
         },

@@ -77,7 +77,7 @@ impl Troubles {
         };
         let while_applying = draw_faults(3, false);
         let while_destroying = draw_faults(3, true);
-        Troubles {
+        let mut troubles = Troubles {
             while_applying,
             while_destroying,
             fates: (0..rng.usize(..5)).map(|_| fate(rng)).collect(),
@@ -87,8 +87,67 @@ impl Troubles {
                 fate: fate(rng),
             }),
             lost_answers: if rng.u8(..100) < 30 { rng.u8(1..8) } else { 0 },
+        };
+        // Drawn last, so that a seed still means what it meant.
+        for _ in 0..rng.usize(..=2) {
+            troubles.while_applying.extend(fault_in_cluster(rng, wanted));
         }
+        for _ in 0..rng.usize(..=2) {
+            troubles.while_destroying.extend(fault_in_cluster(rng, wanted));
+        }
+        troubles
     }
+}
+
+/// What goes wrong inside a cluster.
+fn fault_in_cluster(rng: &mut Rng, wanted: &Wanted) -> Option<Fault> {
+    let has = |component: &str| wanted.components.contains_key(component);
+    if !has("cluster") {
+        return None;
+    }
+    let millis = rng.u64(..1_500_000);
+    let for_millis = rng.u64(5_000..240_000);
+    let web = Target::Object {
+        cluster: wanted.facts.name.clone(),
+        kind: "Deployment".to_owned(),
+        namespace: "shop".to_owned(),
+        name: "web".to_owned(),
+    };
+    Some(match rng.u8(..8) {
+        0 => Fault::ApiServerUnavailable { millis, for_millis },
+        1 => Fault::AnswersLost { calls: rng.u32(1..6) },
+        2 => Fault::WebhookRefuses {
+            webhook: String::new(),
+            reason: "the policy server starts".to_owned(),
+            millis,
+            for_millis,
+        },
+        3 if has("shop") => Fault::FinalizerStuck {
+            target: web,
+            finalizer: "example.com/hook".to_owned(),
+        },
+        4 if has("shop") => Fault::HumanChanges {
+            target: web,
+            path: "spec.replicas".to_owned(),
+            value: Some(rng.u8(1..5).to_string()),
+            millis,
+        },
+        5 if has("shop") => Fault::HumanChanges {
+            target: web,
+            path: "spec.template.spec.containers.0.image".to_owned(),
+            value: Some("\"registry.example/shop:by-hand\"".to_owned()),
+            millis,
+        },
+        6 if has("shop") => Fault::HumanDeletes { target: web, millis },
+        7 if has("shop") => Fault::FieldConflict {
+            target: web,
+            manager: "autoscaler".to_owned(),
+            path: "spec.replicas".to_owned(),
+            value: "3".to_owned(),
+            millis,
+        },
+        _ => return None,
+    })
 }
 
 fn fate(rng: &mut Rng) -> Fate {

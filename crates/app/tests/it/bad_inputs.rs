@@ -458,6 +458,50 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// Definitions whose `request` step is wrong.
+fn requests() -> Vec<Case> {
+    let request = |name, rest: &str| {
+        steps(
+            name,
+            &format!("    - name: realm\n      request:\n        url: https://id.acme.example\n{rest}"),
+        )
+    };
+    vec![
+        request(
+            "request_each_without_a_name_of_its_own",
+            "        resources:\n          - { name: role, each: [a, b], path: \"/roles/${each}\", keep: true }\n",
+        ),
+        request(
+            "request_each_is_no_list",
+            "        resources:\n          - { name: \"role-${each}\", each: \"${inputs.on}\", path: /roles, keep: true }\n",
+        ),
+        request(
+            "request_each_outside_of_its_thing",
+            "        resources:\n          - { name: role, path: \"/roles/${each}\", keep: true }\n",
+        ),
+        request(
+            "request_two_of_one_name",
+            "        resources:\n          - { name: \"role-${each.of}\", each: [{ of: a }, { of: a }], path: /roles, keep: true }\n",
+        ),
+        request(
+            "request_nobody_could_tell_whose",
+            "        resources:\n          - { name: realm, path: /realms/a, mark: attributes.mine }\n          - { name: other, path: /realms/b }\n",
+        ),
+        request(
+            "request_list_without_match",
+            "        resources:\n          - { name: realm, path: \"/realms/{id}\", list: /realms, keep: true }\n",
+        ),
+        request(
+            "request_secret_in_plain_text",
+            "        auth: { username: admin, password: hunter2 }\n        resources:\n          - { name: realm, path: /a, keep: true }\n",
+        ),
+        request(
+            "request_sign_in_two_ways",
+            "        auth: { tokenUrl: /token, bearer: \"{{resolve:secretsmanager:a}}\" }\n        resources:\n          - { name: realm, path: /a, keep: true }\n",
+        ),
+    ]
+}
+
 fn answer(case: &Case) -> String {
     let folder = tempfile::tempdir().unwrap();
     for (path, text) in &case.files {
@@ -502,7 +546,7 @@ fn write(folder: &Path, path: &str, text: &str) {
 
 #[test]
 fn every_mistake_is_told_with_its_place_and_the_way_out() {
-    let cases = cases();
+    let cases: Vec<Case> = cases().into_iter().chain(requests()).collect();
     assert!(cases.len() >= 60, "{} cases", cases.len());
     for case in &cases {
         insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false, snapshot_path => "mistakes" }, {

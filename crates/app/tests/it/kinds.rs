@@ -72,17 +72,27 @@ fn differences(ours: Schema<'_>, theirs: &Value, path: &str, found: &mut Vec<Str
         return;
     }
     if ours.kind() != published.kind() {
-        found.push(format!("{path}: {:?}, and there {:?}", ours.kind(), published.kind()));
+        found.push(format!(
+            "{path}: {:?}, and there {:?}",
+            ours.kind(),
+            published.kind()
+        ));
         return;
     }
     let texts = |schema: Schema<'_>| -> Option<BTreeSet<String>> {
         let all = schema.get("enum")?.as_array()?.iter();
-        Some(all.filter_map(|value| value.as_str().map(str::to_owned)).collect())
+        Some(
+            all.filter_map(|value| value.as_str().map(str::to_owned))
+                .collect(),
+        )
     };
     if let (Some(mine), Some(known)) = (texts(ours), texts(published))
         && !mine.is_superset(&known)
     {
-        found.push(format!("{path}: also {:?}", known.difference(&mine).collect::<Vec<_>>()));
+        found.push(format!(
+            "{path}: also {:?}",
+            known.difference(&mine).collect::<Vec<_>>()
+        ));
     }
     let limit = |schema: Schema<'_>, word: &str| schema.get(word).and_then(Value::as_i64);
     for (word, is_narrower) in [("minimum", 1), ("maximum", -1)] {
@@ -127,7 +137,10 @@ fn differences(ours: Schema<'_>, theirs: &Value, path: &str, found: &mut Vec<Str
             _ => found.push(format!("{path}.{name}: not there")),
         }
     }
-    if let (Some(mine), Some(known)) = (ours.get("additionalProperties"), theirs.get("additionalProperties")) {
+    if let (Some(mine), Some(known)) = (
+        ours.get("additionalProperties"),
+        theirs.get("additionalProperties"),
+    ) {
         differences(Schema::of(mine), known, &format!("{path}.*"), found);
     }
 }
@@ -155,7 +168,9 @@ fn merges(ours: Schema<'_>, published: Schema<'_>, path: &str, found: &mut Vec<S
 #[test]
 fn our_schemas_say_nothing_that_the_published_ones_do_not() {
     let Some(folder) = published() else {
-        return eprintln!("SKIPPED our_schemas_say_nothing_that_the_published_ones_do_not: no published definitions here");
+        return eprintln!(
+            "SKIPPED our_schemas_say_nothing_that_the_published_ones_do_not: no published definitions here"
+        );
     };
     let definitions = definitions(&folder);
     assert!(definitions.len() > 30, "{} definitions", definitions.len());
@@ -163,7 +178,9 @@ fn our_schemas_say_nothing_that_the_published_ones_do_not() {
     for definition in &definitions {
         let kind = definition.names["kind"].as_str().unwrap_or_default();
         let version = format!("{}/{}", definition.group, definition.version);
-        let Some(ours) = landfall_kinds::find(&version, kind) else { continue };
+        let Some(ours) = landfall_kinds::find(&version, kind) else {
+            continue;
+        };
         judged += 1;
         let mut wrong = Vec::new();
         let names = |field: &str| -> Vec<String> {
@@ -171,7 +188,11 @@ fn our_schemas_say_nothing_that_the_published_ones_do_not() {
             all.filter_map(|name| name.as_str().map(str::to_owned)).collect()
         };
         if definition.names["plural"] != ours.plural.as_str() || ours.short_names != names("shortNames") {
-            wrong.push(format!("names: {:?}, and there {}", (&ours.plural, &ours.short_names), definition.names));
+            wrong.push(format!(
+                "names: {:?}, and there {}",
+                (&ours.plural, &ours.short_names),
+                definition.names
+            ));
         }
         if (definition.scope == "Namespaced") != ours.namespaced {
             wrong.push(format!("scope: {}", definition.scope));
@@ -190,14 +211,20 @@ fn shipped() -> Vec<(String, Value)> {
     for component in std::fs::read_dir(folder).unwrap() {
         let component = component.unwrap().path();
         let text = std::fs::read_to_string(component.join("component.yaml")).unwrap_or_default();
-        let Ok(definition) = serde_saphyr::from_str::<Value>(&text) else { continue };
+        let Ok(definition) = serde_saphyr::from_str::<Value>(&text) else {
+            continue;
+        };
         for step in definition["spec"]["steps"].as_array().into_iter().flatten() {
             for file in step["objects"]["manifests"].as_array().into_iter().flatten() {
                 let path = component.join(file.as_str().unwrap_or_default());
                 let text = std::fs::read_to_string(&path).unwrap_or_default();
-                let documents: Vec<Value> =
-                    serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-                let name = path.strip_prefix(component.parent().unwrap()).unwrap().display().to_string();
+                let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
+                    .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                let name = path
+                    .strip_prefix(component.parent().unwrap())
+                    .unwrap()
+                    .display()
+                    .to_string();
                 found.extend(documents.into_iter().map(|object| (name.clone(), object)));
             }
         }
@@ -213,7 +240,11 @@ fn every_manifest_that_ships_is_well() {
     for (file, object) in &all {
         for problem in landfall_kinds::check(object) {
             let kind = object["kind"].as_str().unwrap_or_default();
-            wrong.push(format!("{file} {kind} {}: {}", problem.path.join("."), problem.message));
+            wrong.push(format!(
+                "{file} {kind} {}: {}",
+                problem.path.join("."),
+                problem.message
+            ));
         }
     }
     assert!(all.len() > 50, "{} objects", all.len());
@@ -226,7 +257,12 @@ fn accept_expressions(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
             for word in ["properties", "patternProperties"] {
-                for one in map.get_mut(word).and_then(Value::as_object_mut).into_iter().flat_map(|map| map.values_mut()) {
+                for one in map
+                    .get_mut(word)
+                    .and_then(Value::as_object_mut)
+                    .into_iter()
+                    .flat_map(|map| map.values_mut())
+                {
                     accept_expressions(one);
                     *one = serde_json::json!({ "anyOf": [unknown, one.take()] });
                 }
@@ -235,6 +271,16 @@ fn accept_expressions(schema: &mut Value) {
                 if let Some(one) = map.get_mut(word).filter(|one| one.is_object()) {
                     accept_expressions(one);
                     *one = serde_json::json!({ "anyOf": [unknown, one.take()] });
+                }
+            }
+            for word in ["anyOf", "oneOf", "allOf"] {
+                for one in map
+                    .get_mut(word)
+                    .and_then(Value::as_array_mut)
+                    .into_iter()
+                    .flatten()
+                {
+                    accept_expressions(one);
                 }
             }
             if map.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
@@ -249,15 +295,20 @@ fn accept_expressions(schema: &mut Value) {
 #[test]
 fn every_manifest_that_ships_fits_the_published_definition() {
     let Some(folder) = published() else {
-        return eprintln!("SKIPPED every_manifest_that_ships_fits_the_published_definition: no published definitions here");
+        return eprintln!(
+            "SKIPPED every_manifest_that_ships_fits_the_published_definition: no published definitions here"
+        );
     };
     let definitions = definitions(&folder);
     let (mut wrong, mut judged) = (Vec::new(), 0);
     for (file, object) in shipped() {
         let fits = |one: &&Definition| {
-            object["kind"] == one.names["kind"] && object["apiVersion"] == format!("{}/{}", one.group, one.version)
+            object["kind"] == one.names["kind"]
+                && object["apiVersion"] == format!("{}/{}", one.group, one.version)
         };
-        let Some(definition) = definitions.iter().find(fits) else { continue };
+        let Some(definition) = definitions.iter().find(fits) else {
+            continue;
+        };
         let mut schema = definition.schema.clone();
         accept_expressions(&mut schema);
         let judge = jsonschema::validator_for(&schema).unwrap();
@@ -271,13 +322,56 @@ fn every_manifest_that_ships_fits_the_published_definition() {
 }
 
 #[test]
+fn the_values_of_the_portal_fit_its_chart() {
+    let file = published().map(|folder| folder.join("rhdh-chart-values.schema.json"));
+    let Some(file) = file.filter(|file| file.exists()) else {
+        return eprintln!("SKIPPED the_values_of_the_portal_fit_its_chart: no published schema here");
+    };
+    let mut schema: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    accept_expressions(&mut schema);
+    let judge = jsonschema::validator_for(&schema).unwrap();
+    let (mut wrong, mut judged) = (Vec::new(), 0);
+    for (file, object) in shipped() {
+        let values = &object["spec"]["source"]["helm"]["valuesObject"];
+        if !file.starts_with("portal-rhdh/") || values["upstream"].is_null() {
+            continue;
+        }
+        wrong.extend(
+            judge
+                .iter_errors(values)
+                .map(|error| format!("{file} {}: {error}", error.instance_path())),
+        );
+        let mut spoilt = values.clone();
+        spoilt["upstream"]["backstage"]["replicas"] = Value::from("many");
+        assert!(!judge.is_valid(&spoilt), "the judge sees what is wrong");
+        judged += 1;
+    }
+    assert!(judged > 0, "the portal is installed by its chart");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
 fn lists_of_built_in_kinds_merge_as_the_server_merges_them() {
     use landfall_kinds::PathPart::{Field, Item};
     let deployment = landfall_kinds::find("apps/v1", "Deployment").unwrap();
-    let template = [Field("spec"), Field("template"), Field("spec"), Field("containers")];
-    assert_eq!(landfall_kinds::list_type(deployment, &template), ListType::Map(vec!["name"]));
+    let template = [
+        Field("spec"),
+        Field("template"),
+        Field("spec"),
+        Field("containers"),
+    ];
+    assert_eq!(
+        landfall_kinds::list_type(deployment, &template),
+        ListType::Map(vec!["name"])
+    );
     let ports = [&template[..], &[Item, Field("ports")]].concat();
-    assert_eq!(landfall_kinds::list_type(deployment, &ports), ListType::Map(vec!["containerPort", "protocol"]));
+    assert_eq!(
+        landfall_kinds::list_type(deployment, &ports),
+        ListType::Map(vec!["containerPort", "protocol"])
+    );
     let arguments = [&template[..], &[Item, Field("args")]].concat();
-    assert_eq!(landfall_kinds::list_type(deployment, &arguments), ListType::Atomic);
+    assert_eq!(
+        landfall_kinds::list_type(deployment, &arguments),
+        ListType::Atomic
+    );
 }

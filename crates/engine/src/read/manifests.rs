@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use landfall_model::yaml::{self, Kind, Node};
 use landfall_model::diagnostic::Severity;
+use landfall_model::yaml::{self, Kind, Node};
 use landfall_model::{Diagnostic, Diagnostics, SourceFile, Span};
 use serde_json::Value;
 

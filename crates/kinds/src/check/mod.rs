@@ -115,7 +115,14 @@ fn unheard_of(version: &str, name: &str, found: &mut Found) {
     let group = version.split_once('/').map_or("", |(group, _)| group);
     let same_name: Vec<&Kind> = crate::named(name).collect();
     let builtin: Vec<&Kind> = crate::core().iter().filter(|kind| kind.group == group).collect();
-    let was = ["extensions", "apps", "batch", "networking.k8s.io", "policy", "autoscaling"];
+    let was = [
+        "extensions",
+        "apps",
+        "batch",
+        "networking.k8s.io",
+        "policy",
+        "autoscaling",
+    ];
     if let Some(right) = same_name.iter().find(|kind| {
         let is_core = crate::core().iter().any(|one| one.group == kind.group);
         is_core && (!builtin.is_empty() || was.contains(&group) || group.is_empty())

@@ -13,19 +13,38 @@ pub(super) fn workload(object: &Value, policies: &[&str], found: &mut Found) {
     let spec = Path::Key(&root, "spec");
     let template = Path::Key(&spec, "template");
     selected(object, found);
-    template_at(&object["spec"]["template"], &template, policies, claims(object), found);
+    template_at(
+        &object["spec"]["template"],
+        &template,
+        policies,
+        claims(object),
+        found,
+    );
 }
 
 /// The names of the claims a stateful set makes: they are volumes of its pods.
 fn claims(object: &Value) -> Vec<&Value> {
-    let templates = object["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten();
+    let templates = object["spec"]["volumeClaimTemplates"]
+        .as_array()
+        .into_iter()
+        .flatten();
     templates.map(|claim| &claim["metadata"]["name"]).collect()
 }
 
 /// Checks a template of pods.
-pub(super) fn template_at(template: &Value, path: &Path<'_>, policies: &[&str], more: Vec<&Value>, found: &mut Found) {
+pub(super) fn template_at(
+    template: &Value,
+    path: &Path<'_>,
+    policies: &[&str],
+    more: Vec<&Value>,
+    found: &mut Found,
+) {
     let metadata = Path::Key(path, "metadata");
-    text::labels(&template["metadata"]["labels"], &Path::Key(&metadata, "labels"), found);
+    text::labels(
+        &template["metadata"]["labels"],
+        &Path::Key(&metadata, "labels"),
+        found,
+    );
     let spec = Path::Key(path, "spec");
     let policy = &template["spec"]["restartPolicy"];
     match policy.as_str() {
@@ -54,7 +73,11 @@ fn selected(object: &Value, found: &mut Found) {
     let wanted = selector["matchLabels"].as_object();
     let is_empty = wanted.is_none_or(serde_json::Map::is_empty) && selector["matchExpressions"].is_null();
     if selector.is_object() && is_empty {
-        found.add(&here, "the selector is empty", Some("name labels of the template in `matchLabels`".to_owned()));
+        found.add(
+            &here,
+            "the selector is empty",
+            Some("name labels of the template in `matchLabels`".to_owned()),
+        );
         return;
     }
     if labels.as_str().is_some_and(is_unknown) {
@@ -63,11 +86,15 @@ fn selected(object: &Value, found: &mut Found) {
     let wanted = wanted.into_iter().flatten();
     for (name, value) in wanted.filter(|(name, _)| !is_unknown(name)) {
         let has = &labels[name.as_str()];
-        let either_unknown = [value, has].iter().any(|one| one.as_str().is_some_and(is_unknown));
+        let either_unknown = [value, has]
+            .iter()
+            .any(|one| one.as_str().is_some_and(is_unknown));
         if has == value || either_unknown && !has.is_null() {
             continue;
         }
-        let by_expression = labels.as_object().is_some_and(|labels| labels.keys().any(|key| is_unknown(key)));
+        let by_expression = labels
+            .as_object()
+            .is_some_and(|labels| labels.keys().any(|key| is_unknown(key)));
         if by_expression {
             continue;
         }
@@ -90,8 +117,12 @@ pub(super) fn pod(spec: &Value, path: &Path<'_>, more: &[&Value], found: &mut Fo
         return;
     }
     let listed = spec["volumes"].as_array().into_iter().flatten();
-    let volumes: Vec<&Value> = listed.map(|one| &one["name"]).chain(more.iter().copied()).collect();
-    let open = volumes.iter().any(|name| name.as_str().is_some_and(is_unknown)) || spec["volumes"].is_string();
+    let volumes: Vec<&Value> = listed
+        .map(|one| &one["name"])
+        .chain(more.iter().copied())
+        .collect();
+    let open =
+        volumes.iter().any(|name| name.as_str().is_some_and(is_unknown)) || spec["volumes"].is_string();
     let mut names = BTreeSet::new();
     for list in ["initContainers", "containers"] {
         let here = Path::Key(path, list);
@@ -104,7 +135,11 @@ pub(super) fn pod(spec: &Value, path: &Path<'_>, more: &[&Value], found: &mut Fo
             if let Some(name) = known(&container["name"]) {
                 if !text::is_dns_label(name) {
                     let help = "use at most 63 small letters, digits and `-`".to_owned();
-                    found.add(&Path::Key(&here, "name"), format!("`{name}` cannot be a container's name"), Some(help));
+                    found.add(
+                        &Path::Key(&here, "name"),
+                        format!("`{name}` cannot be a container's name"),
+                        Some(help),
+                    );
                 }
                 if !names.insert(name) && list == "containers" {
                     found.add(&here, format!("two containers are called `{name}`"), None);
@@ -112,8 +147,15 @@ pub(super) fn pod(spec: &Value, path: &Path<'_>, more: &[&Value], found: &mut Fo
             }
             self::container(container, &here, found);
             let mounts = Path::Key(&here, "volumeMounts");
-            for (index, mount) in container["volumeMounts"].as_array().into_iter().flatten().enumerate() {
-                let Some(name) = known(&mount["name"]) else { continue };
+            for (index, mount) in container["volumeMounts"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .enumerate()
+            {
+                let Some(name) = known(&mount["name"]) else {
+                    continue;
+                };
                 if !open && !volumes.iter().any(|volume| *volume == name) {
                     found.add(
                         &Path::Index(&mounts, index),
@@ -132,7 +174,11 @@ fn container(container: &Value, path: &Path<'_>, found: &mut Found) {
     if !container.is_object() {
         return;
     }
-    if container["image"].as_str().is_none_or(|image| image.trim().is_empty()) && !container["image"].is_number() {
+    if container["image"]
+        .as_str()
+        .is_none_or(|image| image.trim().is_empty())
+        && !container["image"].is_number()
+    {
         found.add(path, "a container needs an `image`", None);
     }
     let env = Path::Key(path, "env");
@@ -145,7 +191,11 @@ fn container(container: &Value, path: &Path<'_>, found: &mut Found) {
     }
     let resources = Path::Key(path, "resources");
     let requests = Path::Key(&resources, "requests");
-    for (name, request) in container["resources"]["requests"].as_object().into_iter().flatten() {
+    for (name, request) in container["resources"]["requests"]
+        .as_object()
+        .into_iter()
+        .flatten()
+    {
         let number = |value: &Value| match value {
             Value::String(text) => text::quantity(text),
             value => value.as_f64(),

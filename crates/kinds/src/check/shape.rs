@@ -6,7 +6,14 @@ use super::{Found, Path, is_unknown, text};
 use crate::schema::{ListType, Schema};
 
 /// Checks one field of a mapping.
-pub(super) fn field(of: Schema<'_>, owner: &str, name: &str, value: &Value, path: &Path<'_>, found: &mut Found) {
+pub(super) fn field(
+    of: Schema<'_>,
+    owner: &str,
+    name: &str,
+    value: &Value,
+    path: &Path<'_>,
+    found: &mut Found,
+) {
     if is_unknown(name) {
         return;
     }
@@ -20,10 +27,7 @@ pub(super) fn field(of: Schema<'_>, owner: &str, name: &str, value: &Value, path
         found.add(
             &here,
             format!("{owner} has no field `{name}`"),
-            Some(near.map_or_else(
-                || fields_there_are(of),
-                |near| format!("did you mean `{near}`?"),
-            )),
+            Some(near.map_or_else(|| fields_there_are(of), |near| format!("did you mean `{near}`?"))),
         );
     }
 }
@@ -33,7 +37,11 @@ fn fields_there_are(of: Schema<'_>) -> String {
     names.sort_unstable();
     let more = names.len().saturating_sub(12);
     names.truncate(12);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     format!("its fields are {}{more}", names.join(", "))
 }
 
@@ -101,7 +109,11 @@ fn mistyped(wanted: &str, value: &Value, path: &Path<'_>, found: &mut Found) {
     };
     let (is, help) = match (wanted, value) {
         ("string", Value::Number(_) | Value::Bool(_)) => (
-            if value.is_boolean() { "true or false" } else { "a number" },
+            if value.is_boolean() {
+                "true or false"
+            } else {
+                "a number"
+            },
             Some(format!("put it in quotes: \"{value}\"")),
         ),
         ("integer" | "number" | "boolean", Value::String(text)) => {
@@ -114,7 +126,11 @@ fn mistyped(wanted: &str, value: &Value, path: &Path<'_>, found: &mut Found) {
         ("array", _) => (name(kind_of(value)), Some("begin each item with `- `".to_owned())),
         _ => (name(kind_of(value)), None),
     };
-    found.add(path, format!("{} must be {}, and is {is}", path.last(), name(wanted)), help);
+    found.add(
+        path,
+        format!("{} must be {}, and is {is}", path.last(), name(wanted)),
+        help,
+    );
 }
 
 fn kind_of(value: &Value) -> &'static str {
@@ -178,7 +194,11 @@ fn one_text(schema: Schema<'_>, value: &str, path: &Path<'_>, found: &mut Found)
     if let Some(pattern) = pattern.and_then(|pattern| regex::Regex::new(pattern).ok())
         && !pattern.is_match(value)
     {
-        found.add(path, format!("{} does not fit the pattern {pattern}", path.last()), None);
+        found.add(
+            path,
+            format!("{} does not fit the pattern {pattern}", path.last()),
+            None,
+        );
     }
 }
 
@@ -187,7 +207,9 @@ fn range(schema: Schema<'_>, value: i64, path: &Path<'_>, found: &mut Found) {
     let (least, most) = (limit("minimum"), limit("maximum"));
     if least.is_some_and(|least| value < least) || most.is_some_and(|most| value > most) {
         let help = match (least, most) {
-            (Some(least), Some(most)) if most < i64::from(i32::MAX) => format!("it is between {least} and {most}"),
+            (Some(least), Some(most)) if most < i64::from(i32::MAX) => {
+                format!("it is between {least} and {most}")
+            }
             (Some(least), _) => format!("it is at least {least}"),
             (None, most) => format!("it is at most {}", most.unwrap_or_default()),
         };
@@ -234,7 +256,12 @@ fn twice(item: Schema<'_>, keys: &[&str], items: &[Value], path: &Path<'_>, foun
                 .collect();
             found.add(
                 &Path::Index(path, index),
-                format!("{} has two items with the {} `{}`", path.last(), keys.join(" and "), said.join(" ")),
+                format!(
+                    "{} has two items with the {} `{}`",
+                    path.last(),
+                    keys.join(" and "),
+                    said.join(" ")
+                ),
                 Some("the server takes them for one: keep one of them".to_owned()),
             );
         }

@@ -28,22 +28,35 @@ pub(super) fn metadata(kind: &Kind, object: &Value, found: &mut Found) {
     let path = Path::Key(&root, "metadata");
     if let Some(name) = known(&metadata["name"]) {
         let here = Path::Key(&path, "name");
-        let is_label = matches!((kind.group.as_str(), kind.kind.as_str()), ("", "Namespace" | "Service"));
+        let is_label = matches!(
+            (kind.group.as_str(), kind.kind.as_str()),
+            ("", "Namespace" | "Service")
+        );
         if kind.group == "rbac.authorization.k8s.io" {
             if name.contains(['/', '%']) || name == "." || name == ".." {
-                found.add(&here, format!("`{name}` cannot be a name: it holds `/` or `%`"), None);
+                found.add(
+                    &here,
+                    format!("`{name}` cannot be a name: it holds `/` or `%`"),
+                    None,
+                );
             }
         } else if is_label && !is_dns_label(name) {
             found.add(
                 &here,
                 format!("`{name}` cannot be the name of a {}", kind.kind),
-                Some("use at most 63 small letters, digits and `-`, and begin and end with a letter or digit".to_owned()),
+                Some(
+                    "use at most 63 small letters, digits and `-`, and begin and end with a letter or digit"
+                        .to_owned(),
+                ),
             );
         } else if !is_dns_name(name) {
             found.add(
                 &here,
                 format!("`{name}` cannot be a name"),
-                Some("use small letters, digits, `-` and `.`, and begin and end with a letter or digit".to_owned()),
+                Some(
+                    "use small letters, digits, `-` and `.`, and begin and end with a letter or digit"
+                        .to_owned(),
+                ),
             );
         }
     }
@@ -51,7 +64,7 @@ pub(super) fn metadata(kind: &Kind, object: &Value, found: &mut Found) {
         let here = Path::Key(&path, "namespace");
         if !kind.namespaced {
             let help = "take `namespace` out".to_owned();
-            found.add(&here, format!("a {} lives in no namespace", kind.kind), Some(help));
+            found.add(&here, format!("{} lives in no namespace", kind.kind), Some(help));
         } else if !is_dns_label(namespace) {
             found.add(&here, format!("`{namespace}` cannot be a namespace"), None);
         }
@@ -60,7 +73,11 @@ pub(super) fn metadata(kind: &Kind, object: &Value, found: &mut Found) {
     for (name, _) in metadata["annotations"].as_object().into_iter().flatten() {
         let path = Path::Key(&path, "annotations");
         if !is_unknown(name) && !is_qualified(name) {
-            found.add(&Path::Key(&path, name), format!("`{name}` cannot be an annotation's name"), None);
+            found.add(
+                &Path::Key(&path, name),
+                format!("`{name}` cannot be an annotation's name"),
+                None,
+            );
         }
     }
 }
@@ -83,7 +100,10 @@ pub(super) fn labels(labels: &Value, path: &Path<'_>, found: &mut Found) {
             found.add(
                 &here,
                 format!("`{value}` cannot be a label's value"),
-                Some("use at most 63 letters, digits, `-`, `_` and `.`; put longer texts into annotations".to_owned()),
+                Some(
+                    "use at most 63 letters, digits, `-`, `_` and `.`; put longer texts into annotations"
+                        .to_owned(),
+                ),
             );
         }
     }
@@ -159,7 +179,7 @@ pub(super) fn is_base64(text: &str) -> bool {
     let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     let body = text.trim_end_matches('=');
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
-    text.len() % 4 == 0 && text.len() - body.len() <= 2 && body.chars().all(fits)
+    text.len().is_multiple_of(4) && text.len() - body.len() <= 2 && body.chars().all(fits)
 }
 
 /// A time as RFC 3339 writes it, as far as its form goes.

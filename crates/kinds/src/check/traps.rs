@@ -12,7 +12,9 @@ const SPEC: Path<'static> = Path::Key(&ROOT, "spec");
 /// Kinds built in to Kubernetes.
 pub(super) fn builtin(kind: &Kind, object: &Value, found: &mut Found) {
     match kind.kind.as_str() {
-        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => pods::workload(object, &["Always"], found),
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => {
+            pods::workload(object, &["Always"], found)
+        }
         "Job" => job(&object["spec"], &SPEC, found),
         "CronJob" => cron_job(object, found),
         "Pod" => pods::pod(&object["spec"], &SPEC, &[], found),
@@ -44,13 +46,23 @@ fn either(object: &Value, path: &Path<'_>, one: &str, other: &str, found: &mut F
     let is_there = |field: &str| !object["spec"][field].is_null();
     if is_there(one) && is_there(other) {
         let help = "keep one of them".to_owned();
-        found.add(&Path::Key(path, other), format!("`{one}` and `{other}` exclude each other"), Some(help));
+        found.add(
+            &Path::Key(path, other),
+            format!("`{one}` and `{other}` exclude each other"),
+            Some(help),
+        );
     }
 }
 
 fn job(spec: &Value, path: &Path<'_>, found: &mut Found) {
     let template = Path::Key(path, "template");
-    pods::template_at(&spec["template"], &template, &["Never", "OnFailure"], Vec::new(), found);
+    pods::template_at(
+        &spec["template"],
+        &template,
+        &["Never", "OnFailure"],
+        Vec::new(),
+        found,
+    );
 }
 
 fn cron_job(object: &Value, found: &mut Found) {
@@ -65,7 +77,11 @@ fn cron_job(object: &Value, found: &mut Found) {
         }
     }
     let template = Path::Key(&SPEC, "jobTemplate");
-    job(&object["spec"]["jobTemplate"]["spec"], &Path::Key(&template, "spec"), found);
+    job(
+        &object["spec"]["jobTemplate"]["spec"],
+        &Path::Key(&template, "spec"),
+        found,
+    );
 }
 
 fn service(object: &Value, found: &mut Found) {
@@ -89,18 +105,31 @@ fn service(object: &Value, found: &mut Found) {
         let here = Path::Index(&path, index);
         if ports.len() > 1 && port.is_object() && port["name"].is_null() {
             let help = "give each a `name`".to_owned();
-            found.add(&here, "a Service with several ports needs names for them", Some(help));
+            found.add(
+                &here,
+                "a Service with several ports needs names for them",
+                Some(help),
+            );
         }
         let name = known(&port["name"]);
         if name.is_some() && ports[..index].iter().any(|other| known(&other["name"]) == name) {
-            found.add(&here, format!("two ports are called `{}`", name.unwrap_or_default()), None);
+            found.add(
+                &here,
+                format!("two ports are called `{}`", name.unwrap_or_default()),
+                None,
+            );
         }
     }
 }
 
 fn ingress(object: &Value, found: &mut Found) {
     let rules = Path::Key(&SPEC, "rules");
-    for (index, rule) in object["spec"]["rules"].as_array().into_iter().flatten().enumerate() {
+    for (index, rule) in object["spec"]["rules"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         let rule_path = Path::Index(&rules, index);
         let http = Path::Key(&rule_path, "http");
         let paths = Path::Key(&http, "paths");
@@ -109,7 +138,11 @@ fn ingress(object: &Value, found: &mut Found) {
             let is_free = one["pathType"] == "ImplementationSpecific";
             if let Some(path) = known(&one["path"]).filter(|path| !is_free && !path.starts_with('/')) {
                 let help = format!("write `/{path}`");
-                found.add(&Path::Key(&here, "path"), format!("`{path}` must begin with `/`"), Some(help));
+                found.add(
+                    &Path::Key(&here, "path"),
+                    format!("`{path}` must begin with `/`"),
+                    Some(help),
+                );
             }
             let port = &one["backend"]["service"]["port"];
             if port["name"].is_string() && !port["number"].is_null() {
@@ -130,7 +163,11 @@ fn claim(object: &Value, found: &mut Found) {
         found.add(&SPEC, "a claim needs `accessModes`", Some(help));
     }
     let resources = &spec["resources"];
-    if resources.is_null() || resources.is_object() && resources["requests"]["storage"].is_null() && !resources["requests"].is_string() {
+    if resources.is_null()
+        || resources.is_object()
+            && resources["requests"]["storage"].is_null()
+            && !resources["requests"].is_string()
+    {
         found.add(&SPEC, "a claim needs `resources.requests.storage`", None);
     }
 }
@@ -140,7 +177,11 @@ fn autoscaler(object: &Value, found: &mut Found) {
     if let (Some(least), Some(most)) = (spec["minReplicas"].as_i64(), spec["maxReplicas"].as_i64())
         && least > most
     {
-        found.add(&Path::Key(&SPEC, "minReplicas"), "`minReplicas` is higher than `maxReplicas`", None);
+        found.add(
+            &Path::Key(&SPEC, "minReplicas"),
+            "`minReplicas` is higher than `maxReplicas`",
+            None,
+        );
     }
 }
 
@@ -151,7 +192,11 @@ fn binding(kind: &Kind, object: &Value, found: &mut Found) {
         && group != "rbac.authorization.k8s.io"
     {
         let help = "write `apiGroup: rbac.authorization.k8s.io`".to_owned();
-        found.add(&Path::Key(&path, "apiGroup"), format!("no roles live in `{group}`"), Some(help));
+        found.add(
+            &Path::Key(&path, "apiGroup"),
+            format!("no roles live in `{group}`"),
+            Some(help),
+        );
     }
     if kind.kind == "ClusterRoleBinding" && role["kind"] == "Role" {
         found.add(
@@ -170,7 +215,11 @@ fn binding(kind: &Kind, object: &Value, found: &mut Found) {
         let group = known(&subject["apiGroup"]);
         if is_account && group.is_some_and(|group| !group.is_empty()) {
             let help = "take `apiGroup` out".to_owned();
-            found.add(&Path::Key(&here, "apiGroup"), "a ServiceAccount has no `apiGroup`", Some(help));
+            found.add(
+                &Path::Key(&here, "apiGroup"),
+                "a ServiceAccount has no `apiGroup`",
+                Some(help),
+            );
         }
     }
 }
@@ -187,12 +236,20 @@ fn application(object: &Value, found: &mut Found) {
     let both = destination["server"].is_string() && destination["name"].is_string();
     if both {
         let help = "keep one of them".to_owned();
-        found.add(&Path::Key(&SPEC, "destination"), "`server` and `name` exclude each other", Some(help));
+        found.add(
+            &Path::Key(&SPEC, "destination"),
+            "`server` and `name` exclude each other",
+            Some(help),
+        );
     }
     let source = Path::Key(&SPEC, "source");
     let one = &spec["source"];
     if one.is_object() && !one["chart"].is_null() && one["targetRevision"].is_null() {
-        found.add(&source, "a source with a `chart` needs its version as `targetRevision`", None);
+        found.add(
+            &source,
+            "a source with a `chart` needs its version as `targetRevision`",
+            None,
+        );
     }
 }
 
@@ -221,7 +278,12 @@ fn node_pool(object: &Value, found: &mut Found) {
 
 fn gateway(object: &Value, found: &mut Found) {
     let listeners = Path::Key(&SPEC, "listeners");
-    for (index, one) in object["spec"]["listeners"].as_array().into_iter().flatten().enumerate() {
+    for (index, one) in object["spec"]["listeners"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         let here = Path::Index(&listeners, index);
         let needs = matches!(one["protocol"].as_str(), Some("HTTPS" | "TLS"));
         if needs && one["tls"].is_null() {

@@ -397,3 +397,6 @@ fn stuck(container: &Value) -> Option<Stuck> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,3 +81,6 @@ fn definition(object: &Value) -> Readiness {
     }
     needs(object, status, "Established")
 }
+
+#[cfg(test)]
+mod tests;

@@ -354,3 +354,25 @@ spec: { ports: [{ port: 80 }], selector: { app: web } }
     said += &world.remove(&owned).await;
     insta::assert_snapshot!(said + &world.heard());
 }
+
+#[tokio::test(start_paused = true)]
+async fn with_its_cluster_everything_is_gone() {
+    let world = World::new();
+    let step = step("web", &lamp());
+    world.try_apply(&step).await.unwrap();
+    let mut owned = world.owned(&step).await;
+    // The cluster vanishes while its objects are being removed.
+    let (said, ()) = tokio::join!(world.remove(&owned), async {
+        tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+        world.cluster_is("ABSENT");
+        world
+            .way()
+            .loses
+            .store(u32::MAX, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(said, "remove shop.web: gone\n");
+    // It stands and does not answer any more: what goes along with it is not waited for for ever.
+    world.cluster_is("ACTIVE");
+    owned.goes_along = true;
+    insta::assert_snapshot!(world.remove(&owned).await);
+}

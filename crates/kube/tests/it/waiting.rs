@@ -131,3 +131,54 @@ async fn a_server_that_never_answers_is_given_up() {
     said += &format!("after {} min\n", world.now().duration_since(began).as_mins());
     insta::assert_snapshot!(said);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_claim_behind_the_pod_behind_the_deployment_is_named() {
+    let world = World::new();
+    world.kubelet(|api, now| {
+        let web = Key::new("apps", "Deployment", "shop", "web");
+        let pod = Key::new("", "Pod", "shop", "web-1");
+        if api.get(&web).is_none() || api.get(&pod).is_some() {
+            return;
+        }
+        let body = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": "web-1", "namespace": "shop", "labels": { "app": "web" } },
+            "spec": {
+                "containers": [{ "name": "main", "image": "nginx:1.29" }],
+                "volumes": [{ "name": "data", "persistentVolumeClaim": { "claimName": "data" } }],
+            },
+        });
+        api.create("kube-controller-manager", body, now).unwrap();
+        let message = "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims.";
+        let status = json!({
+            "phase": "Pending",
+            "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message }],
+        });
+        api.set_status("kube-scheduler", &pod, status, now);
+        let event = |kind: &str, name: &str, reason: &str, message: &str| {
+            json!({
+                "apiVersion": "v1", "kind": "Event", "type": "Warning", "reason": reason, "message": message,
+                "metadata": { "name": format!("{name}.1"), "namespace": "shop" },
+                "involvedObject": { "apiVersion": "v1", "kind": kind, "namespace": "shop", "name": name },
+                "lastTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            })
+        };
+        let lacks = "failed to provision volume: UnauthorizedOperation: not authorized to perform ec2:CreateVolume";
+        for one in [
+            event("Pod", "web-1", "FailedScheduling", message),
+            event("PersistentVolumeClaim", "data", "ProvisioningFailed", lacks),
+        ] {
+            api.create("kube-controller-manager", one, now).unwrap();
+        }
+        api.set_status("pv-controller", &Key::new("", "PersistentVolumeClaim", "shop", "data"), json!({ "phase": "Pending" }), now);
+    });
+    let manifests = web(1)
+        + "---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: { name: data, namespace: shop }
+spec: { accessModes: [ReadWriteOnce], resources: { requests: { storage: 1Gi } } }
+";
+    insta::assert_snapshot!(world.apply(&step("web", &manifests)).await);
+}

@@ -26,8 +26,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 /// The name of the cluster, and its region.
-pub const CLUSTER: &str = "town";
-pub const REGION: &str = "eu-west-1";
+pub(crate) const CLUSTER: &str = "town";
+pub(crate) const REGION: &str = "eu-west-1";
 
 /// What shows up when a real cluster is to be used.
 const KUBECONFIG: &str = "LANDFALL_TEST_KUBECONFIG";
@@ -96,21 +96,21 @@ impl Clock for TestClock {
 
 /// What is wrong with the way to the server.
 #[derive(Default)]
-pub struct Way {
+pub(crate) struct Way {
     /// So many requests are turned away: with this code each.
-    pub refuses: Mutex<Vec<u16>>,
+    pub(crate) refuses: Mutex<Vec<u16>>,
     /// So many answers are lost, after the work was done.
-    pub loses: AtomicU32,
+    pub(crate) loses: AtomicU32,
     /// How many requests were made.
-    pub requests: AtomicU32,
+    pub(crate) requests: AtomicU32,
     /// Whether tokens are good.
-    pub expired: AtomicBool,
+    pub(crate) expired: AtomicBool,
 }
 
 type Kubelet = Box<dyn Fn(&mut ApiServer, Timestamp) + Send>;
 
 /// A server of our own with the way to it.
-pub struct Own {
+pub(crate) struct Own {
     api: Mutex<ApiServer>,
     clock: TestClock,
     way: Way,
@@ -209,17 +209,17 @@ impl Clusters for OwnClusters {
 }
 
 /// The token that the front takes.
-pub const TOKEN: &str = "sesame";
+pub(crate) const TOKEN: &str = "sesame";
 
 /// A server behind HTTP and TLS, on which workloads become ready by themselves.
-pub struct Front {
-    pub url: String,
-    pub ca_pem: String,
-    pub backend: Arc<Alone>,
+pub(crate) struct Front {
+    pub(crate) url: String,
+    pub(crate) ca_pem: String,
+    pub(crate) backend: Arc<Alone>,
 }
 
 impl Front {
-    pub async fn start() -> Front {
+    pub(crate) async fn start() -> Front {
         let backend = Alone::new(ApiServer::new(7, "1.35", Timestamp::now()), TOKEN).shared();
         let tls = ServerTls::generate(&["127.0.0.1"]).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -241,7 +241,7 @@ impl Front {
 }
 
 /// A cluster that stands somewhere.
-pub struct RealClusters(pub kube::Client);
+pub(crate) struct RealClusters(pub kube::Client);
 
 #[async_trait]
 impl Clusters for RealClusters {
@@ -255,17 +255,17 @@ impl Clusters for RealClusters {
 }
 
 /// A cluster, and the provider that works on it.
-pub struct World {
+pub(crate) struct World {
     own: Option<Arc<Own>>,
     clusters: Arc<dyn Clusters>,
     clock: Arc<dyn Clock>,
-    pub objects: Objects,
+    pub(crate) objects: Objects,
     said: Arc<Mutex<Vec<String>>>,
 }
 
 impl World {
     /// A new server, on which workloads become ready by themselves.
-    pub fn new() -> World {
+    pub(crate) fn new() -> World {
         let clock = TestClock {
             began: Instant::now(),
         };
@@ -280,7 +280,7 @@ impl World {
     }
 
     /// A new server behind HTTP and TLS, as a kubeconfig file names it.
-    pub async fn over_the_network() -> World {
+    pub(crate) async fn over_the_network() -> World {
         let front = Front::start().await;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config");
@@ -290,7 +290,8 @@ impl World {
     }
 
     /// A real cluster, when one is named.
-    pub async fn real(test: &str) -> Option<World> {
+    #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
+    pub(crate) async fn real(test: &str) -> Option<World> {
         let Ok(path) = std::env::var(KUBECONFIG) else {
             eprintln!("SKIPPED {test} on a real cluster: {KUBECONFIG} names none");
             return None;
@@ -305,7 +306,7 @@ impl World {
         ))
     }
 
-    pub fn with(own: Option<Arc<Own>>, clusters: Arc<dyn Clusters>, clock: Arc<dyn Clock>) -> World {
+    pub(crate) fn with(own: Option<Arc<Own>>, clusters: Arc<dyn Clusters>, clock: Arc<dyn Clock>) -> World {
         World {
             own,
             objects: Objects::new(clusters.clone(), clock.clone()),
@@ -316,7 +317,7 @@ impl World {
     }
 
     /// The provider anew, as after a crash: it remembers nothing.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.objects = Objects::new(self.clusters.clone(), self.clock.clone());
     }
 
@@ -326,29 +327,29 @@ impl World {
             .expect("only our own server can be told what to do")
     }
 
-    pub fn api(&self) -> MutexGuard<'_, ApiServer> {
+    pub(crate) fn api(&self) -> MutexGuard<'_, ApiServer> {
         self.own().api.lock().unwrap()
     }
 
-    pub fn way(&self) -> &Way {
+    pub(crate) fn way(&self) -> &Way {
         &self.own().way
     }
 
-    pub fn cluster_is(&self, state: &'static str) {
+    pub(crate) fn cluster_is(&self, state: &'static str) {
         *self.own().state.lock().unwrap() = state;
     }
 
     /// Lets something else happen before each request than that all workloads run.
-    pub fn kubelet(&self, act: impl Fn(&mut ApiServer, Timestamp) + Send + 'static) {
+    pub(crate) fn kubelet(&self, act: impl Fn(&mut ApiServer, Timestamp) + Send + 'static) {
         *self.own().kubelet.lock().unwrap() = Box::new(act);
     }
 
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now().parse().unwrap()
     }
 
     /// Does something a while later.
-    pub fn later(&self, seconds: u64, act: impl FnOnce(&mut ApiServer, Timestamp) + Send + 'static) {
+    pub(crate) fn later(&self, seconds: u64, act: impl FnOnce(&mut ApiServer, Timestamp) + Send + 'static) {
         let own = self.own.clone().unwrap();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -373,16 +374,16 @@ impl World {
     }
 
     /// What was said while something went on, since somebody last asked.
-    pub fn heard(&self) -> String {
+    pub(crate) fn heard(&self) -> String {
         std::mem::take(&mut *self.said.lock().unwrap()).concat()
     }
 
-    pub async fn try_apply(&self, step: &Step) -> Result<Applied, ApplyError> {
+    pub(crate) async fn try_apply(&self, step: &Step) -> Result<Applied, ApplyError> {
         self.objects.apply(step, &intent(), &self.progress()).await
     }
 
     /// Applies a step and tells how it went.
-    pub async fn apply(&self, step: &Step) -> String {
+    pub(crate) async fn apply(&self, step: &Step) -> String {
         match self.try_apply(step).await {
             Ok(Applied {
                 outcome,
@@ -403,21 +404,21 @@ impl World {
         }
     }
 
-    pub async fn owned(&self, step: &Step) -> Owned {
+    pub(crate) async fn owned(&self, step: &Step) -> Owned {
         let observed = self.objects.observe(step).await.unwrap();
         observed.owned.expect("it stands")
     }
 
     /// Everything of the platform.
-    pub async fn objects_owned(&self) -> Vec<Owned> {
+    pub(crate) async fn objects_owned(&self) -> Vec<Owned> {
         self.objects.owned("harbour").await.unwrap()
     }
 
-    pub async fn objects_fingerprint(&self, step: &Step) -> String {
+    pub(crate) async fn objects_fingerprint(&self, step: &Step) -> String {
         self.objects.observe(step).await.unwrap().fingerprint
     }
 
-    pub async fn remove(&self, owned: &Owned) -> String {
+    pub(crate) async fn remove(&self, owned: &Owned) -> String {
         match self.objects.remove(owned, &intent(), &self.progress()).await {
             Ok(Removed { kept }) if kept.is_empty() => format!("remove {}: gone\n", owned.step),
             Ok(Removed { kept }) => format!("remove {}: kept\n  {}\n", owned.step, kept.join("\n  ")),
@@ -425,7 +426,7 @@ impl World {
         }
     }
 
-    pub async fn quiesce(&self, owned: &Owned) -> String {
+    pub(crate) async fn quiesce(&self, owned: &Owned) -> String {
         let said = self
             .objects
             .quiesce(owned, &intent(), &self.progress())
@@ -434,7 +435,7 @@ impl World {
         said.iter().map(|line| format!("quiesce: {line}\n")).collect()
     }
 
-    pub async fn observe(&self, step: &Step) -> String {
+    pub(crate) async fn observe(&self, step: &Step) -> String {
         let standing = match self.objects.observe(step).await {
             Ok(observed) => observed.standing,
             Err(error) => return format!("observe {}: {error}: {}\n", step.id, error.source),
@@ -448,7 +449,7 @@ impl World {
     }
 
     /// What would change.
-    pub async fn plan(&self, step: &Step) -> String {
+    pub(crate) async fn plan(&self, step: &Step) -> String {
         let observed = self.objects.observe(step).await.unwrap();
         let changes = self.objects.preview(step, &observed).await.unwrap();
         let mut text = format!("plan {}: {} changes\n", step.id, changes.len());
@@ -480,7 +481,7 @@ impl World {
     }
 
     /// Somebody merges a change into an object.
-    pub async fn edit(&self, manager: &str, path: &str, change: Value) {
+    pub(crate) async fn edit(&self, manager: &str, path: &str, change: Value) {
         let request = Request::patch(format!("{path}?fieldManager={manager}"))
             .header("content-type", "application/merge-patch+json")
             .body(change.to_string().into_bytes())
@@ -489,7 +490,7 @@ impl World {
     }
 
     /// Somebody makes an object.
-    pub async fn make(&self, path: &str, object: Value) {
+    pub(crate) async fn make(&self, path: &str, object: Value) {
         let request = Request::post(format!("{path}?fieldManager=elsewhere"))
             .header("content-type", "application/json")
             .body(object.to_string().into_bytes())
@@ -498,13 +499,13 @@ impl World {
     }
 
     /// Somebody deletes an object.
-    pub async fn delete(&self, path: &str) {
+    pub(crate) async fn delete(&self, path: &str) {
         let request = Request::delete(path).body(Vec::new()).unwrap();
         self.client().await.request_text(request).await.unwrap();
     }
 
     /// Reads an object; null when there is none.
-    pub async fn read(&self, path: &str) -> Value {
+    pub(crate) async fn read(&self, path: &str) -> Value {
         let request = Request::get(path).body(Vec::new()).unwrap();
         match self.client().await.request_text(request).await {
             Ok(text) => serde_json::from_str(&text).unwrap(),
@@ -520,7 +521,7 @@ fn intent() -> Intent {
     }
 }
 
-pub fn failure(error: &ApplyError) -> String {
+pub(crate) fn failure(error: &ApplyError) -> String {
     match error {
         ApplyError::Failed(failure) => {
             let Failure {
@@ -547,7 +548,7 @@ pub fn failure(error: &ApplyError) -> String {
 }
 
 /// A step with these manifests, of the platform `harbour`.
-pub fn step(name: &str, manifests: &str) -> Step {
+pub(crate) fn step(name: &str, manifests: &str) -> Step {
     let documents = manifests
         .split("\n---\n")
         .map(str::trim)
@@ -586,7 +587,7 @@ fn object(body: Value) -> ObjectWork {
 }
 
 /// The work of a step, to change.
-pub fn work(step: &mut Step) -> &mut ObjectsWork {
+pub(crate) fn work(step: &mut Step) -> &mut ObjectsWork {
     match &mut step.work {
         Work::Objects(work) => work,
         _ => unreachable!("all steps here are of objects"),
@@ -594,7 +595,7 @@ pub fn work(step: &mut Step) -> &mut ObjectsWork {
 }
 
 /// Lets a step give something.
-pub fn giving(mut step: Step, name: &str, of: &str, path: &str) -> Step {
+pub(crate) fn giving(mut step: Step, name: &str, of: &str, path: &str) -> Step {
     let output = ObjectOutput {
         of: of.to_owned(),
         path: path.to_owned(),
@@ -604,7 +605,7 @@ pub fn giving(mut step: Step, name: &str, of: &str, path: &str) -> Step {
 }
 
 /// A definition of a kind whose fields nobody checks.
-pub fn definition(group: &str, version: &str, kind: &str, plural: &str) -> Value {
+pub(crate) fn definition(group: &str, version: &str, kind: &str, plural: &str) -> Value {
     let schema = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -622,12 +623,12 @@ pub fn definition(group: &str, version: &str, kind: &str, plural: &str) -> Value
 }
 
 /// A Namespace, as manifests have it.
-pub fn namespace(name: &str) -> String {
+pub(crate) fn namespace(name: &str) -> String {
     format!("apiVersion: v1\nkind: Namespace\nmetadata: {{ name: {name} }}\n---\n")
 }
 
 /// What a cluster does where all is well: workloads run at once, Jobs are done.
-pub fn all_runs(api: &mut ApiServer, now: Timestamp) {
+pub(crate) fn all_runs(api: &mut ApiServer, now: Timestamp) {
     let all: Vec<(Key, Arc<Value>)> = api
         .iter()
         .map(|(key, object)| (key.clone(), object.clone()))

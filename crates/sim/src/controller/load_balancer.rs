@@ -1,29 +1,55 @@
 //! The AWS Load Balancer Controller: a load balancer, a target group and two security groups that mention
 //! each other for every Ingress, Gateway, and Service of type LoadBalancer.
 
+use std::sync::Arc;
+
+use landfall_apiserver::Key;
+use serde_json::{Value, json};
+
 use super::{Again, tags};
-use crate::cluster::{Cluster, Controller, Key, Object};
+use crate::cluster::{Cluster, Controller, object};
 use crate::durations;
 use crate::fault::Fault;
 use crate::thing::{INTERFACE, LOAD_BALANCER, SECURITY_GROUP, TARGET_GROUP, Thing, ThingId};
 use crate::world::State;
 
+/// The name under which it writes.
+const MANAGER: &str = "aws-load-balancer-controller";
+const GATEWAYS: &str = "gateway.networking.k8s.io";
+
+/// What may ask for a load balancer.
+const KINDS: [(&str, &str); 3] = [
+    ("", "Service"),
+    ("networking.k8s.io", "Ingress"),
+    (GATEWAYS, "Gateway"),
+];
+
 /// Whether an object asks for a load balancer.
-pub(crate) fn wants_one(key: &Key, object: &Object) -> bool {
+fn wants_one(cluster: &Cluster, key: &Key, object: &Value) -> bool {
     match key.kind.as_str() {
-        "Service" => object.spec()["type"] == "LoadBalancer",
+        "Service" => object["spec"]["type"] == "LoadBalancer",
         "Ingress" => is_ours(object),
-        "Gateway" => key.group == "gateway.networking.k8s.io",
-        _ => false,
+        _ => gateway_is_ours(cluster, object),
     }
 }
 
 /// Whether an Ingress is for this controller and not for another one.
-pub(crate) fn is_ours(ingress: &Object) -> bool {
-    let class = ingress.spec()["ingressClassName"]
+fn is_ours(ingress: &Value) -> bool {
+    let class = ingress["spec"]["ingressClassName"]
         .as_str()
-        .or_else(|| ingress.annotation("kubernetes.io/ingress.class"));
+        .or_else(|| object::annotation(ingress, "kubernetes.io/ingress.class"));
     class.is_none_or(|class| class.starts_with("alb"))
+}
+
+/// Whether a Gateway is: its class names the controller.
+fn gateway_is_ours(cluster: &Cluster, gateway: &Value) -> bool {
+    let name = gateway["spec"]["gatewayClassName"].as_str().unwrap_or_default();
+    let class = object::key("gateway.networking.k8s.io/v1", "GatewayClass", "", name);
+    let class = cluster.api.get(&class);
+    class.is_some_and(|class| {
+        let by = class["spec"]["controllerName"].as_str().unwrap_or_default();
+        by.starts_with("gateway.k8s.aws/")
+    })
 }
 
 fn finalizer(kind: &str) -> &'static str {
@@ -31,6 +57,62 @@ fn finalizer(kind: &str) -> &'static str {
         "Service" => "service.k8s.aws/resources",
         "Ingress" => "ingress.k8s.aws/resources",
         _ => "gateway.k8s.aws/alb",
+    }
+}
+
+/// The address of an object, as its status has it.
+fn address(kind: &str, object: &Value, generation: u64, hostname: &str, now: &str) -> Value {
+    if kind != "Gateway" {
+        return json!({ "loadBalancer": { "ingress": [{ "hostname": hostname }] } });
+    }
+    let accepted = object::put_condition(object, "Accepted", true, "Accepted", "", now);
+    let programmed = object::put_condition(object, "Programmed", true, "Programmed", "", now);
+    let mut conditions = json!([accepted, programmed]);
+    for condition in conditions.as_array_mut().into_iter().flatten() {
+        condition["observedGeneration"] = json!(generation);
+    }
+    json!({ "addresses": [{ "type": "Hostname", "value": hostname }], "conditions": conditions })
+}
+
+/// Gateway classes of this controller are accepted, and routes that go through its gateways.
+fn accept_gateways(cluster: &mut Cluster, now: u64) {
+    let text = cluster.text(now);
+    for (key, class) in cluster.all(GATEWAYS, "GatewayClass") {
+        let by = class["spec"]["controllerName"].as_str().unwrap_or_default();
+        if by.starts_with("gateway.k8s.aws/") && !object::is_going(&class) {
+            let mut accepted = object::put_condition(&class, "Accepted", true, "Accepted", "", &text);
+            accepted["observedGeneration"] = json!(object::generation(&class));
+            cluster.set_status(MANAGER, &key, json!({ "conditions": [accepted] }), now);
+        }
+    }
+    for (key, route) in cluster.all(GATEWAYS, "HTTPRoute") {
+        let parents = route["spec"]["parentRefs"].as_array().into_iter().flatten();
+        let ours = parents.filter(|parent| {
+            let namespace = parent["namespace"].as_str().unwrap_or(&key.namespace);
+            let name = parent["name"].as_str().unwrap_or_default();
+            let gateway = object::key("gateway.networking.k8s.io/v1", "Gateway", namespace, name);
+            let gateway = cluster.api.get(&gateway);
+            gateway.is_some_and(|gateway| gateway_is_ours(cluster, gateway))
+        });
+        let parents: Vec<Value> = ours
+            .map(|parent| {
+                let before = route["status"]["parents"].as_array().into_iter().flatten();
+                let before = before.into_iter().find(|one| one["parentRef"] == *parent);
+                let before = json!({ "status": before.cloned().unwrap_or_default() });
+                let condition = |kind: &str, reason: &str| {
+                    let mut one = object::put_condition(&before, kind, true, reason, "", &text);
+                    one["observedGeneration"] = json!(object::generation(&route));
+                    one
+                };
+                json!({
+                    "parentRef": parent, "controllerName": "gateway.k8s.aws/alb",
+                    "conditions": [condition("Accepted", "Accepted"), condition("ResolvedRefs", "ResolvedRefs")],
+                })
+            })
+            .collect();
+        if !parents.is_empty() {
+            cluster.set_status(MANAGER, &key, json!({ "parents": parents }), now);
+        }
     }
 }
 
@@ -50,23 +132,19 @@ impl State {
         now: u64,
         again: &mut Again,
     ) {
-        let keys: Vec<Key> = cluster
-            .objects
-            .iter()
-            .filter(|(key, object)| {
-                wants_one(key, object) || object.finalizers.contains(finalizer(&key.kind))
-            })
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in keys {
-            let deleting = cluster
-                .objects
-                .get(&key)
-                .is_none_or(|one| one.deleting.is_some() || !wants_one(&key, one));
-            if deleting {
+        accept_gateways(cluster, now);
+        let mut all: Vec<(Key, Arc<Value>)> = Vec::new();
+        for (group, kind) in KINDS {
+            let some = cluster.api.of_kind(group, kind).filter(|(key, one)| {
+                object::has_finalizer(one, finalizer(kind)) || wants_one(cluster, key, one)
+            });
+            all.extend(some.map(|(key, one)| (key.clone(), one.clone())));
+        }
+        for (key, one) in all {
+            if object::is_going(&one) || !wants_one(cluster, &key, &one) {
                 self.unmake_load_balancer(cluster, &key, now, again);
             } else {
-                self.make_load_balancer(cluster, &key, platform, now, again);
+                self.make_load_balancer(cluster, (&key, &one), platform, now, again);
             }
         }
     }
@@ -92,7 +170,7 @@ impl State {
     fn make_load_balancer(
         &mut self,
         cluster: &mut Cluster,
-        key: &Key,
+        (key, asking): (&Key, &Value),
         platform: Option<&str>,
         now: u64,
         again: &mut Again,
@@ -176,25 +254,27 @@ impl State {
             let made = &self.things[&load_balancer];
             (made.ready_at, made.id.clone())
         };
-        let Some(object) = cluster.objects.get_mut(key) else {
-            return;
-        };
-        object.finalizers.insert(finalizer(&key.kind).to_owned());
-        if is_new {
-            object.status = serde_json::Value::Null;
+        cluster.add_finalizer(MANAGER, key, finalizer(&key.kind), now);
+        if is_new && object::has_address(asking) {
+            // Somebody deleted the one it had.
+            cluster.set_status(MANAGER, key, json!({}), now);
         }
         if ready_at > now {
             again.at(ready_at);
-        } else if !object.has_hostname() {
-            let name = arn.rsplit('/').nth(1).unwrap_or_default();
-            let digits = arn.rsplit('/').next().unwrap_or_default();
-            let number = u64::from_str_radix(digits.get(..8).unwrap_or("0"), 16).unwrap_or(0);
-            let hostname = if prefix == "net" {
-                format!("{name}-{digits}.elb.{}.amazonaws.com", cluster.region)
-            } else {
-                format!("{name}-{number}.{}.elb.amazonaws.com", cluster.region)
-            };
-            object.set_hostname(&key.kind, &hostname);
+            return;
+        }
+        let name = arn.rsplit('/').nth(1).unwrap_or_default();
+        let digits = arn.rsplit('/').next().unwrap_or_default();
+        let number = u64::from_str_radix(digits.get(..8).unwrap_or("0"), 16).unwrap_or(0);
+        let hostname = if prefix == "net" {
+            format!("{name}-{digits}.elb.{}.amazonaws.com", cluster.region)
+        } else {
+            format!("{name}-{number}.{}.elb.amazonaws.com", cluster.region)
+        };
+        if !asking["status"].to_string().contains(&hostname) {
+            let text = cluster.text(now);
+            let status = address(&key.kind, asking, object::generation(asking), &hostname, &text);
+            cluster.set_status(MANAGER, key, status, now);
         }
     }
 
@@ -237,9 +317,7 @@ impl State {
                 return;
             }
         }
-        if let Some(object) = cluster.objects.get_mut(key) {
-            object.finalizers.remove(finalizer(&key.kind));
-        }
+        cluster.remove_finalizer(key, finalizer(&key.kind), now);
     }
 
     fn is_group_used(&self, group: ThingId) -> bool {

@@ -1,22 +1,31 @@
 //! What lives in clusters: every ten to fifteen seconds it looks at the objects, and makes the world follow.
+//! Kubernetes' own controllers have their turn as soon as anything changes.
 //!
 //! A controller lives while its workload is ready, on machines that are there, in a cluster that answers.
 //! What it made stays when it dies.
 
 mod argo;
+mod charts;
+mod endpoints;
+mod flux;
+mod helm;
+mod install;
 mod karpenter;
 mod load_balancer;
 #[cfg_attr(not(test), expect(dead_code, reason = "asked by pods that probe connections"))]
 mod network_policy;
+mod nodes;
+mod operators;
+mod pods;
+mod turn;
 mod volume;
+mod workloads;
 
 use std::collections::BTreeMap;
 
-pub(crate) use load_balancer::is_ours;
-
 use landfall_model::work::TAG_PLATFORM;
 
-use crate::cluster::{Cluster, Controller, Status};
+use crate::cluster::{Cluster, Controller, Status, object};
 use crate::world::State;
 
 /// When a cluster is worth looking at again.
@@ -41,49 +50,96 @@ impl Again {
 impl State {
     /// Lets what lives in a cluster look at it once.
     pub(crate) fn reconcile(&mut self, uid: u64, now: u64) {
-        let Some(place) = self.clusters.iter().position(|one| one.uid == uid) else {
+        let is_due = |one: &Cluster| one.uid == uid && one.next_look == Some(now);
+        let done = self.with_cluster(is_due, |state, cluster| {
+            cluster.next_look = None;
+            cluster.looks += 1;
+            let mut again = Again::default();
+            let before = cluster.api.revision();
+            if cluster.status == Status::Active {
+                state.look(cluster, now, &mut again);
+                cluster.settle(now);
+            }
+            (again, cluster.api.revision() != before)
+        });
+        let Some((again, changed)) = done else {
             return;
         };
-        if self.clusters[place].next_look != Some(now) {
-            return;
-        }
-        let mut cluster = std::mem::take(&mut self.clusters[place]);
-        cluster.next_look = None;
-        cluster.looks += 1;
-        let mut again = Again::default();
-        let before = cluster.objects.len();
-        if let Some(ready) = self.schedule_pods(&mut cluster, now) {
-            again.at(ready);
-        }
-        if cluster.status == Status::Active {
-            if cluster.lives(Controller::Argo, now).is_some() {
-                self.argo(&mut cluster, now, &mut again);
-            }
-            if let Some(marks) = cluster.lives(Controller::LoadBalancer, now) {
-                self.load_balancers(&mut cluster, marks.as_deref(), now, &mut again);
-            }
-            let marks = cluster.lives(Controller::Volume, now);
-            self.volumes(
-                &mut cluster,
-                marks.as_ref().map(Option::as_deref),
-                now,
-                &mut again,
-            );
-            if let Some(marks) = cluster.lives(Controller::Karpenter, now) {
-                self.karpenter(&mut cluster, marks.as_deref(), now, &mut again);
-            }
-            cluster.settle(now);
-            if let Some(ready) = self.schedule_pods(&mut cluster, now) {
-                again.at(ready);
-            }
-        }
-        let changed = cluster.objects.len() != before;
-        self.clusters[place] = cluster;
         if again.soon || changed {
             self.stir(uid, now);
         }
         if let Some(at) = again.at {
             self.look_at(uid, at.max(now + 1));
+        }
+    }
+
+    fn look(&mut self, cluster: &mut Cluster, now: u64, again: &mut Again) {
+        if cluster.lives(Controller::Argo).is_some() {
+            self.argo(cluster, now, again);
+        }
+        self.flux(cluster, now, again);
+        if let Some(marks) = cluster.lives(Controller::LoadBalancer) {
+            self.load_balancers(cluster, marks.as_deref(), now, again);
+        }
+        if let Some(marks) = cluster.lives(Controller::Volume) {
+            self.volumes(cluster, marks.as_deref(), now, again);
+        }
+        if let Some(marks) = cluster.lives(Controller::Karpenter) {
+            self.karpenter(cluster, marks.as_deref(), now, again);
+        }
+        self.operators(cluster, now, again);
+    }
+
+    /// An add-on runs, or a capability of the cluster: its kinds are known from now on.
+    pub(crate) fn bring(&mut self, place: usize, addon: &str, now: u64) {
+        let chart = match addon {
+            "argocd-application-controller" => "argo-cd",
+            other => other,
+        };
+        let definitions = charts::named(chart)
+            .map(charts::Chart::definitions)
+            .unwrap_or_default();
+        let cluster = &mut self.clusters[place];
+        let at = cluster.stamp(now);
+        for body in definitions {
+            // Somebody else may have brought them.
+            let _ = cluster.api.apply("eks", true, body, at);
+        }
+        cluster.addons.insert(addon.to_owned());
+        if addon == "argocd-application-controller" {
+            install::make_namespace(cluster, "eks", "argocd", now);
+        }
+    }
+
+    /// Begins to delete an object, for anybody.
+    pub(crate) fn delete_object(&mut self, cluster: &mut Cluster, key: &landfall_apiserver::Key, now: u64) {
+        self.before_deletion(cluster, key, now);
+        cluster.delete(key, now);
+    }
+
+    /// Lets an object be held back that somebody is about to delete, when a fault says so.
+    pub(crate) fn before_deletion(&mut self, cluster: &mut Cluster, key: &landfall_apiserver::Key, now: u64) {
+        use crate::fault::Fault;
+        let Some(stands) = cluster.get(key) else {
+            return;
+        };
+        if object::is_going(&stands) {
+            return;
+        }
+        let name = cluster.name.clone();
+        let stuck = self.take_fault(|fault| match fault {
+            Fault::NamespaceStuck { namespace, finalizer }
+                if key.kind == "Namespace" && *namespace == key.name =>
+            {
+                Some(finalizer.clone())
+            }
+            Fault::FinalizerStuck { target, finalizer } if target.is_object(&name, key) => {
+                Some(finalizer.clone())
+            }
+            _ => None,
+        });
+        if let Some(finalizer) = stuck {
+            cluster.add_finalizer("somebody", key, &finalizer, now);
         }
     }
 }

@@ -284,7 +284,7 @@ mod tests {
             json!({ "podSelector": {}, "policyTypes": ["Ingress"] }),
         );
         assert_eq!(
-            judge(&[ingress.clone()], &web, &db, 5432),
+            judge(std::slice::from_ref(&ingress), &web, &db, 5432),
             "Ingress denied by shop/deny"
         );
         // Other namespaces are not meant.
@@ -371,7 +371,7 @@ mod tests {
             "in",
             json!({ "podSelector": { "matchLabels": { "app": "api" } }, "ingress": [{ "ports": [{ "port": "web" }] }] }),
         );
-        assert_eq!(judge(&[named.clone()], &web, &api, 8080), "allowed");
+        assert_eq!(judge(std::slice::from_ref(&named), &web, &api, 8080), "allowed");
         assert_eq!(judge(&[named], &web, &api, 8081), "Ingress denied by shop/in");
         let block = policy(
             "shop",
@@ -384,13 +384,13 @@ mod tests {
                 }],
             }),
         );
-        assert_eq!(judge(&[block.clone()], &api, &web, 8500), "allowed");
+        assert_eq!(judge(std::slice::from_ref(&block), &api, &web, 8500), "allowed");
         assert_eq!(
-            judge(&[block.clone()], &api, &web, 9000),
+            judge(std::slice::from_ref(&block), &api, &web, 9000),
             "Egress denied by shop/out"
         );
         assert_eq!(
-            judge(&[block.clone()], &web, &api, 8080),
+            judge(std::slice::from_ref(&block), &web, &api, 8080),
             "Egress denied by shop/out"
         );
         let verdict = allowed(

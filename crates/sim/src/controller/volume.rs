@@ -1,17 +1,23 @@
-//! Volumes: what the EBS CSI driver makes for claims, and what the cluster itself does about claims.
+//! Volumes: what the EBS CSI driver makes for claims, and how they are attached and reclaimed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use landfall_apiserver::Key;
 use serde_json::{Value, json};
 
 use super::{Again, tags};
-use crate::cluster::{Cluster, Controller, Key, PVC_PROTECTION};
+use crate::cluster::{Cluster, Controller, object};
 use crate::fault::Fault;
 use crate::thing::{INSTANCE, Thing, ThingId, VOLUME};
 use crate::world::State;
 
-fn purpose(key: &Key, uid: u64) -> String {
-    format!("volume of {} ({uid})", key.said())
+const MANAGER: &str = "ebs.csi.aws.com";
+/// Volumes wait for their driver.
+const FINALIZER: &str = "external-provisioner.volume.kubernetes.io/finalizer";
+
+fn purpose(claim: &Key, uid: &str) -> String {
+    format!("volume of {} ({uid})", claim.said())
 }
 
 /// `20Gi` is 20.
@@ -28,121 +34,99 @@ fn gib(claim: &Value) -> u64 {
     }
 }
 
+/// What becomes of a volume once its claim is gone, as its class says.
+fn reclaims(cluster: &Cluster, claim: &Value) -> &'static str {
+    let name = claim["spec"]["storageClassName"].as_str();
+    let mut classes = cluster.api.of_kind("storage.k8s.io", "StorageClass");
+    let class = classes.find(|(key, class)| match name {
+        Some(name) => key.name == name,
+        None => object::annotation(class, "storageclass.kubernetes.io/is-default-class") == Some("true"),
+    });
+    match class {
+        Some((_, class)) if class["reclaimPolicy"] == "Retain" => "Retain",
+        _ => "Delete",
+    }
+}
+
 impl State {
-    /// `driver` is there while the driver lives, with the platform whose tags it gives.
+    /// What the driver does, while it lives, with the platform whose tags it gives.
     pub(super) fn volumes(
         &mut self,
         cluster: &mut Cluster,
-        driver: Option<Option<&str>>,
+        platform: Option<&str>,
         now: u64,
         again: &mut Again,
     ) {
-        self.claims_of_stateful_sets(cluster, now, again);
-        let claims: Vec<Key> = keys(cluster);
-        let in_use: Vec<Key> = cluster
-            .objects
-            .iter()
-            .flat_map(|(key, object)| {
-                let claims = object.claims(&key.kind).into_iter();
-                claims.map(|name| Key::new("v1", "PersistentVolumeClaim", Some(&key.namespace), &name))
-            })
-            .collect();
-        for key in &claims {
-            let Some(object) = cluster.objects.get_mut(key) else {
-                continue;
-            };
-            if object.deleting.is_some() {
-                if !in_use.contains(key) && object.finalizers.remove(PVC_PROTECTION) {
-                    again.soon();
-                }
-                continue;
-            }
-            if object.status["phase"] != "Bound"
-                && let Some(platform) = driver
-            {
-                let uid = object.uid;
-                let holds = gib(&object.body);
-                object.status = json!({ "phase": "Bound" });
-                again.soon();
-                self.make_volume(cluster, key, uid, holds, platform, now);
+        for (key, claim) in cluster.all("", "PersistentVolumeClaim") {
+            if !object::is_going(&claim) && claim["status"]["phase"] != "Bound" {
+                self.make_volume(cluster, &key, &claim, platform, now);
             }
         }
-        cluster.settle(now);
-        self.attach(cluster, &in_use, now);
-        if driver.is_some() {
-            self.reclaim(cluster, now, again);
-        }
+        self.attach(cluster, now);
+        self.reclaim(cluster, now, again);
     }
 
     fn make_volume(
         &mut self,
-        cluster: &Cluster,
+        cluster: &mut Cluster,
         key: &Key,
-        uid: u64,
-        holds: u64,
+        claim: &Arc<Value>,
         platform: Option<&str>,
         now: u64,
     ) {
-        let volume = format!(
-            "pvc-{}",
-            self.chance(&["pv", &cluster.name, &uid.to_string()]).uuid()
-        );
-        let tags = tags(
-            cluster,
-            platform,
-            &[
-                ("ebs.csi.aws.com/cluster", "true"),
-                ("CSIVolumeName", volume.as_str()),
-                ("kubernetes.io/created-for/pvc/name", key.name.as_str()),
-                ("kubernetes.io/created-for/pvc/namespace", key.namespace.as_str()),
-            ],
-        );
-        self.make(Thing {
+        let uid = object::uid(claim).to_owned();
+        let volume = format!("pvc-{uid}");
+        let size = claim["spec"]["resources"]["requests"]["storage"].clone();
+        let id = self.make(Thing {
             kind: VOLUME,
             region: cluster.region.clone(),
-            tags,
+            tags: tags(
+                cluster,
+                platform,
+                &[
+                    ("ebs.csi.aws.com/cluster", "true"),
+                    ("CSIVolumeName", volume.as_str()),
+                    ("kubernetes.io/created-for/pvc/name", key.name.as_str()),
+                    ("kubernetes.io/created-for/pvc/namespace", key.namespace.as_str()),
+                ],
+            ),
             maker: Controller::Volume.name(),
-            purpose: purpose(key, uid),
+            purpose: purpose(key, &uid),
             cluster: Some((cluster.name.clone(), cluster.uid)),
-            holds_gib: Some(holds),
+            holds_gib: Some(gib(claim)),
             ready_at: now,
             ..Thing::default()
         });
-    }
-
-    /// Stateful sets make claims for their pods, which stay when the set goes.
-    fn claims_of_stateful_sets(&mut self, cluster: &mut Cluster, now: u64, again: &mut Again) {
-        let sets: Vec<(String, Value, Value)> = cluster
-            .objects
-            .iter()
-            .filter(|(key, object)| key.kind == "StatefulSet" && object.deleting.is_none())
-            .flat_map(|(key, object)| {
-                let labels = object.spec()["selector"]["matchLabels"].clone();
-                let claims = object.own_claims().into_iter();
-                claims.map(move |(name, spec)| {
-                    let mut metadata = json!({ "name": name, "namespace": key.namespace });
-                    if labels.is_object() {
-                        metadata["labels"] = labels.clone();
-                    }
-                    (key.namespace.clone(), metadata, spec)
-                })
-            })
-            .collect();
-        for (namespace, metadata, spec) in sets {
-            let name = metadata["name"].as_str().unwrap_or_default();
-            let key = Key::new("v1", "PersistentVolumeClaim", Some(&namespace), name);
-            if !cluster.objects.contains_key(&key) {
-                let body = json!({
-                    "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec,
-                });
-                cluster.put(&key, &Arc::new(body), false, None, self.seed, now);
-                again.soon();
-            }
+        let body = json!({
+            "apiVersion": "v1", "kind": "PersistentVolume",
+            "metadata": {
+                "name": volume, "finalizers": [FINALIZER],
+                "annotations": { "pv.kubernetes.io/provisioned-by": MANAGER },
+            },
+            "spec": {
+                "capacity": { "storage": size }, "accessModes": claim["spec"]["accessModes"], "volumeMode": "Filesystem",
+                "persistentVolumeReclaimPolicy": reclaims(cluster, claim),
+                "storageClassName": claim["spec"]["storageClassName"].as_str().unwrap_or_default(),
+                "claimRef": {
+                    "apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": key.namespace, "name": key.name, "uid": uid,
+                },
+                "csi": { "driver": MANAGER, "volumeHandle": self.things[&id].id },
+            },
+        });
+        if let Ok(made) = cluster.create(MANAGER, body, now) {
+            cluster.set_status(MANAGER, &made, json!({ "phase": "Bound" }), now);
         }
+        cluster.edit(MANAGER, key, now, |claim| {
+            claim["spec"]["volumeName"] = volume.as_str().into()
+        });
+        let status = json!({
+            "phase": "Bound", "accessModes": claim["spec"]["accessModes"], "capacity": { "storage": size },
+        });
+        cluster.set_status(MANAGER, key, status, now);
     }
 
     /// Volumes are attached to machines while pods use them.
-    fn attach(&mut self, cluster: &Cluster, in_use: &[Key], now: u64) {
+    fn attach(&mut self, cluster: &Cluster, now: u64) {
         let machine = self
             .things
             .iter()
@@ -153,10 +137,15 @@ impl State {
                     && !thing.is_going()
             })
             .map(|(id, _)| *id);
-        let used: Vec<String> = in_use
-            .iter()
-            .filter_map(|key| Some(purpose(key, cluster.objects.get(key)?.uid)))
-            .collect();
+        let mut used = BTreeSet::new();
+        for (key, pod) in cluster.api.of_kind("", "Pod") {
+            for name in object::claims(pod) {
+                let claim = object::key("v1", "PersistentVolumeClaim", &key.namespace, name);
+                if let Some(found) = cluster.api.get(&claim) {
+                    used.insert(purpose(&claim, object::uid(found)));
+                }
+            }
+        }
         for thing in self.things.values_mut() {
             if thing.kind == VOLUME && thing.belongs_to(cluster.uid) {
                 thing.of = machine.filter(|_| used.contains(&thing.purpose));
@@ -164,45 +153,48 @@ impl State {
         }
     }
 
-    /// The volumes of a cluster whose claims are gone and that its driver still has to delete.
-    pub(crate) fn released(&self, cluster: &Cluster) -> Vec<ThingId> {
-        let claimed: Vec<String> = keys(cluster)
-            .iter()
-            .filter_map(|key| Some(purpose(key, cluster.objects.get(key)?.uid)))
-            .collect();
-        let keeps = cluster
-            .objects
-            .iter()
-            .any(|(key, class)| key.kind == "StorageClass" && class.body["reclaimPolicy"] == "Retain");
-        if keeps {
-            return Vec::new();
-        }
-        self.things
-            .iter()
-            .filter(|(_, thing)| thing.kind == VOLUME && thing.belongs_to(cluster.uid))
-            .filter(|(_, thing)| thing.purpose.starts_with("volume of") && !claimed.contains(&thing.purpose))
-            .map(|(id, _)| *id)
-            .collect()
-    }
-
-    fn reclaim(&mut self, cluster: &Cluster, now: u64, again: &mut Again) {
-        for id in self.released(cluster) {
-            if self.things[&id].of.is_some() {
-                again.soon();
+    /// Volumes whose claims are gone are released, and deleted unless they are to be kept.
+    fn reclaim(&mut self, cluster: &mut Cluster, now: u64, again: &mut Again) {
+        for (key, volume) in cluster.all("", "PersistentVolume") {
+            let claimed = &volume["spec"]["claimRef"];
+            let claim = object::key(
+                "v1",
+                "PersistentVolumeClaim",
+                claimed["namespace"].as_str().unwrap_or_default(),
+                claimed["name"].as_str().unwrap_or_default(),
+            );
+            let uid = claimed["uid"].as_str().unwrap_or_default();
+            if cluster
+                .api
+                .get(&claim)
+                .is_some_and(|claim| object::uid(claim) == uid)
+            {
                 continue;
             }
-            let forgotten = self.take_fault(|fault| matches!(fault, Fault::VolumeLeftover).then_some(()));
-            match (forgotten, self.things.get_mut(&id)) {
-                (Some(()), Some(thing)) => thing.purpose = format!("forgotten {}", thing.purpose),
-                _ => self.take_away(id, now),
+            cluster.merge_status(MANAGER, &key, json!({ "phase": "Released" }), now);
+            if volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain" && !object::is_going(&volume) {
+                continue;
             }
+            let named = purpose(&claim, uid);
+            let thing: Option<ThingId> = self
+                .things
+                .iter()
+                .find(|(_, thing)| thing.kind == VOLUME && thing.purpose == named)
+                .map(|(id, _)| *id);
+            if let Some(id) = thing {
+                if self.things[&id].of.is_some() {
+                    again.soon();
+                    continue;
+                }
+                let forgotten = self.take_fault(|fault| matches!(fault, Fault::VolumeLeftover).then_some(()));
+                match (forgotten, self.things.get_mut(&id)) {
+                    (Some(()), Some(thing)) => thing.purpose = format!("forgotten {}", thing.purpose),
+                    _ => self.take_away(id, now),
+                }
+            }
+            cluster.delete(&key, now);
+            cluster.remove_finalizer(&key, FINALIZER, now);
+            cluster.remove_finalizer(&key, "kubernetes.io/pv-protection", now);
         }
     }
-}
-
-fn keys(cluster: &Cluster) -> Vec<Key> {
-    let all = cluster.objects.keys();
-    all.filter(|key| key.kind == "PersistentVolumeClaim")
-        .cloned()
-        .collect()
 }

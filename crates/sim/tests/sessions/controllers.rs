@@ -19,14 +19,33 @@ metadata: { name: argocd }
 apiVersion: apps/v1
 kind: StatefulSet
 metadata: { name: controller, namespace: argocd, labels: { app.kubernetes.io/name: argocd-application-controller } }
-spec: { replicas: 1 }
+spec:
+  replicas: 1
+  serviceName: controller
+  selector: { matchLabels: { app: controller } }
+  template: { metadata: { labels: { app: controller } }, spec: { containers: [{ name: it, image: "argocd:3" }] } }
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: applications.argoproj.io }
+spec:
+  group: argoproj.io
+  scope: Namespaced
+  names: { kind: Application, listKind: ApplicationList, plural: applications, singular: application }
+  versions:
+    - name: v1alpha1
+      served: true
+      storage: true
+      subresources: { status: {} }
+      schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }
 ---
 apiVersion: argoproj.io/v1alpha1
 kind: Application
 metadata: { name: orders, namespace: argocd, finalizers: [resources-finalizer.argocd.argoproj.io], annotations: { image: "${inputs.after}" } }
 spec:
+  project: default
   source: { repoURL: https://git.acme.example/orders, path: deploy }
-  destination: { namespace: default }
+  destination: { server: https://kubernetes.default.svc, namespace: default }
   syncPolicy: { automated: { selfHeal: true } }
 "#;
 
@@ -35,23 +54,65 @@ const MACHINES: &str = r#"
 apiVersion: apps/v1
 kind: Deployment
 metadata: { name: karpenter, namespace: kube-system, labels: { app.kubernetes.io/name: karpenter }, annotations: { image: "${inputs.after}" } }
-spec: { replicas: 1 }
+spec:
+  replicas: 1
+  selector: { matchLabels: { app: karpenter } }
+  template: { metadata: { labels: { app: karpenter } }, spec: { containers: [{ name: it, image: "karpenter:1" }] } }
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: nodepools.karpenter.sh }
+spec:
+  group: karpenter.sh
+  scope: Cluster
+  names: { kind: NodePool, listKind: NodePoolList, plural: nodepools, singular: nodepool }
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      subresources: { status: {} }
+      schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: nodeclaims.karpenter.sh }
+spec:
+  group: karpenter.sh
+  scope: Cluster
+  names: { kind: NodeClaim, listKind: NodeClaimList, plural: nodeclaims, singular: nodeclaim }
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      subresources: { status: {} }
+      schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }
 ---
 apiVersion: karpenter.sh/v1
 kind: NodePool
 metadata: { name: general }
-spec: { limits: { cpu: "100" } }
+spec:
+  limits: { cpu: "100" }
+  template:
+    spec:
+      nodeClassRef: { group: eks.amazonaws.com, kind: NodeClass, name: default }
+      requirements: [{ key: kubernetes.io/arch, operator: In, values: [amd64] }]
 "#;
 
 async fn gitops() -> Stage {
     let repository = vec![
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "orders" },
-            "spec": { "replicas": 1 },
+            "spec": {
+                "replicas": 1, "selector": { "matchLabels": { "app": "orders" } },
+                "template": {
+                    "metadata": { "labels": { "app": "orders" } },
+                    "spec": { "containers": [{ "name": "orders", "image": "orders:1" }] },
+                },
+            },
         }),
         json!({
             "apiVersion": "v1", "kind": "Service", "metadata": { "name": "orders" },
-            "spec": { "type": "LoadBalancer" },
+            "spec": { "type": "LoadBalancer", "ports": [{ "port": 443 }] },
         }),
     ];
     let mut stage = Stage::with(town(GITOPS), |config| {
@@ -235,20 +296,34 @@ async fn a_webhook_refuses_until_its_pods_run_and_kinds_come_late() {
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: { name: widgets.acme.example }
-spec: { group: acme.example, names: { kind: Widget } }
+spec:
+  group: acme.example
+  scope: Namespaced
+  names: { kind: Widget, listKind: WidgetList, plural: widgets, singular: widget }
+  versions: [{ name: v1, served: true, storage: true, schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } } }]
 ---
 apiVersion: apps/v1
 kind: Deployment
 metadata: { name: judge, namespace: kube-system }
-spec: { replicas: 1 }
+spec:
+  replicas: 1
+  selector: { matchLabels: { app: judge } }
+  template: { metadata: { labels: { app: judge } }, spec: { containers: [{ name: judge, image: "judge:1" }] } }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: judge, namespace: kube-system }
+spec: { selector: { app: judge }, ports: [{ port: 443 }] }
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingWebhookConfiguration
 metadata: { name: judge }
 webhooks:
   - name: judge.acme.example
+    admissionReviewVersions: [v1]
+    sideEffects: None
     clientConfig: { service: { name: judge, namespace: kube-system, path: /judge } }
-    rules: [{ apiGroups: [acme.example], resources: [widgets], operations: [CREATE] }]
+    rules: [{ apiGroups: [acme.example], apiVersions: [v1], resources: [widgets], operations: [CREATE] }]
 ---
 apiVersion: acme.example/v1
 kind: Widget
@@ -296,10 +371,12 @@ kind: StatefulSet
 metadata: { name: ledger, namespace: default, annotations: { image: "${inputs.after}" } }
 spec:
   replicas: 2
+  serviceName: ledger
   selector: { matchLabels: { app: ledger } }
+  template: { metadata: { labels: { app: ledger } }, spec: { containers: [{ name: it, image: "ledger:1" }] } }
   volumeClaimTemplates:
     - metadata: { name: data }
-      spec: { resources: { requests: { storage: 8Gi } } }
+      spec: { accessModes: [ReadWriteOnce], resources: { requests: { storage: 8Gi } } }
 "#;
     let mut stage = Stage::new(town(manifest), Vec::new());
     let (ended, told) = stage.apply().await;

@@ -16,3 +16,4 @@ mod stacks;
 mod stage;
 mod sweeping;
 mod town;
+mod workloads;

@@ -124,7 +124,9 @@ kind: Deployment
 metadata: { name: balancer, labels: { app.kubernetes.io/name: aws-load-balancer-controller } }
 spec:
   replicas: 2
+  selector: { matchLabels: { app: balancer } }
   template:
+    metadata: { labels: { app: balancer } }
     spec:
       containers: [{ name: it, image: "balancer:v2", args: ["--default-tags=landfall:platform=${platform.name}"] }]
 ---
@@ -139,7 +141,12 @@ metadata: { name: balancer }
 apiVersion: apps/v1
 kind: Deployment
 metadata: { name: ebs-csi, labels: { app.kubernetes.io/name: aws-ebs-csi-driver } }
-spec: { replicas: 2 }
+spec:
+  replicas: 2
+  selector: { matchLabels: { app: ebs-csi } }
+  template:
+    metadata: { labels: { app: ebs-csi } }
+    spec: { containers: [{ name: it, image: "ebs-csi:1" }] }
 "#,
     ),
 ];
@@ -169,14 +176,18 @@ pub(crate) const WEB: &str = r#"
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata: { name: web, annotations: { image: "${inputs.after}" } }
-spec: { ingressClassName: alb }
+spec:
+  ingressClassName: alb
+  rules: [{ http: { paths: [{ path: /, pathType: Prefix, backend: { service: { name: web, port: { number: 80 } } } }] } }]
 ---
 apiVersion: apps/v1
 kind: Deployment
 metadata: { name: web }
 spec:
   replicas: 1
+  selector: { matchLabels: { app: web } }
   template:
+    metadata: { labels: { app: web } }
     spec:
       containers: [{ name: web, image: "web:1" }]
       volumes: [{ name: data, persistentVolumeClaim: { claimName: data } }]
@@ -184,7 +195,7 @@ spec:
 apiVersion: v1
 kind: PersistentVolumeClaim
 metadata: { name: data }
-spec: { resources: { requests: { storage: 20Gi } } }
+spec: { accessModes: [ReadWriteOnce], resources: { requests: { storage: 20Gi } } }
 ---
 apiVersion: v1
 kind: Namespace
@@ -227,12 +238,18 @@ pub(crate) fn standing(stage: &Stage) -> String {
     all.join("\n")
 }
 
+/// What Kubernetes makes of other objects, by names that nobody chose.
+const DERIVED: [&str; 5] = ["EndpointSlice ", "Event ", "Node ", "Pod ", "ReplicaSet "];
+
 /// The objects of every cluster, and what they wait for.
 pub(crate) fn objects(stage: &Stage) -> String {
     let mut text = String::new();
     for cluster in stage.world.clusters() {
         let _ = writeln!(text, "{} with {} machines", cluster.name, cluster.nodes);
         for (object, waits) in cluster.objects {
+            if DERIVED.iter().any(|kind| object.starts_with(kind)) {
+                continue;
+            }
             let _ = match waits {
                 Some(why) => writeln!(text, "  {object}: {why}"),
                 None => writeln!(text, "  {object}"),

@@ -218,7 +218,7 @@ const WIDGET: &str =
     "apiVersion: factory.example.com/v1\nkind: Widget\nmetadata: { name: first }\nspec: { size: 3 }\n";
 const WIDGETS: &str = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: { name: widgets.factory.example.com }\nspec:\n  group: factory.example.com\n  scope: Namespaced\n  names: { kind: Widget, plural: widgets, singular: widget }\n  versions: [{ name: v1, served: true, storage: true, schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } } }]\n";
 const WEBHOOK: &str = "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: { name: gate }\nwebhooks:\n  - name: check.gate.example.com\n    failurePolicy: Fail\n    sideEffects: None\n    admissionReviewVersions: [v1]\n    clientConfig: { service: { name: gate, namespace: default, path: /validate } }\n    rules: [{ apiGroups: [\"\"], apiVersions: [v1], operations: [CREATE], resources: [configmaps] }]\n";
-const GATE: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: gate }\nspec:\n  replicas: 1\n  selector: { matchLabels: { app: gate } }\n  template:\n    metadata: { labels: { app: gate } }\n    spec: { containers: [{ name: gate, image: \"registry.example/gate:1\" }] }\n";
+const GATE: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: gate }\nspec:\n  replicas: 1\n  selector: { matchLabels: { app: gate } }\n  template:\n    metadata: { labels: { app: gate } }\n    spec: { containers: [{ name: gate, image: \"registry.example/gate:1\" }] }\n---\napiVersion: v1\nkind: Service\nmetadata: { name: gate }\nspec: { selector: { app: gate }, ports: [{ port: 443 }] }\n";
 const ELSEWHERE: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: settings, namespace: team }\ndata: { colour: green }\n";
 const TEAM: &str = "apiVersion: v1\nkind: Namespace\nmetadata: { name: team }\n---\n";
 
@@ -240,7 +240,7 @@ fn telling(path: &str) -> Platform {
 
 /// An ingress that is given a minute or more.
 fn hurried(within: &str) -> Platform {
-    let ingress = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: { name: web }\nspec: { ingressClassName: alb, rules: [] }\n";
+    let ingress = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: { name: web }\nspec: { ingressClassName: alb, defaultBackend: { service: { name: web, port: { number: 80 } } } }\n";
     let steps = "  steps:\n    - { name: objects, objects: { cluster: CLUSTER, namespace: default, manifests: [objects.yaml], within: WITHIN } }\n";
     own(&steps.replace("WITHIN", within), [("objects.yaml", ingress)])
 }

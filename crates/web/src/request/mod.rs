@@ -102,7 +102,7 @@ impl Requests {
         url: &str,
         auth: Option<&RequestAuth>,
         within: Duration,
-    ) -> Result<Session<'_>, Failure> {
+    ) -> Result<Session<'_>, ApplyError> {
         Session::new(
             self.transport.as_ref(),
             Some(self.secrets.as_ref()),
@@ -374,7 +374,7 @@ impl Provider for Requests {
         }
         let session = self
             .session(ready.url, ready.auth, LOOK)
-            .map_err(|failure| observing(doing(), Trouble::Other(failure.into())))?;
+            .map_err(|error| observing(doing(), Trouble::Other(error)))?;
         let (all, known) = match Self::standing(&session, &ready.resources, &ready.mark).await {
             Ok(standing) => standing,
             // The server comes with an earlier step, or is being started: nothing of ours can be seen in it.
@@ -425,7 +425,7 @@ impl Provider for Requests {
         let failed = |trouble| observing(doing(), trouble);
         let session = self
             .session(ready.url, ready.auth, LOOK)
-            .map_err(|failure| failed(Trouble::Other(failure.into())))?;
+            .map_err(|error| failed(Trouble::Other(error)))?;
         let (all, known) = Self::standing(&session, &ready.resources, &ready.mark)
             .await
             .map_err(failed)?;
@@ -493,7 +493,7 @@ impl Provider for Requests {
         };
         let session = self
             .session(&address.url, address.auth.as_ref(), LOOK)
-            .map_err(|failure| observing(doing(), Trouble::Other(failure.into())))?;
+            .map_err(|error| observing(doing(), Trouble::Other(error)))?;
         let resources: Vec<&RequestResource> = address.resources.iter().collect();
         match Self::standing(&session, &resources, &address.mark).await {
             Ok((all, _)) => Ok(all.iter().any(|stands| matches!(stands, Stands::Here(_)))),

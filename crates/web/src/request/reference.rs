@@ -3,7 +3,6 @@
 
 use landfall_model::provider::Failure;
 use landfall_runner::{ApplyError, SecretReader};
-use serde_json::Value;
 
 /// Which secret, and which key of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,28 +58,17 @@ pub(crate) async fn resolved(text: &str, secrets: Option<&dyn SecretReader>) -> 
             .way_out("run the command with credentials of the platform's account")
             .into());
     };
-    let value = secrets.secret(reference.id).await?;
-    field(&reference, value.reveal())
-}
-
-fn field(reference: &Reference<'_>, value: &str) -> Result<String, ApplyError> {
-    let Some(key) = reference.key else {
-        return Ok(value.to_owned());
+    let value = match reference.key {
+        None => secrets.secret(reference.id).await?,
+        Some(key) => secrets.key(reference.id, key).await?,
     };
-    let parsed: Option<Value> = serde_json::from_str(value).ok();
-    match parsed.as_ref().and_then(|parsed| parsed.get(key)) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(other) if other.is_number() || other.is_boolean() => Ok(other.to_string()),
-        _ => Err(
-            Failure::new(format!("the secret {} has no key `{key}`", reference.id))
-                .way_out("look at its keys in the console of AWS Secrets Manager, and mend the reference")
-                .into(),
-        ),
-    }
+    Ok(value.reveal().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use landfall_runner::SecretValue;
+
     use super::*;
 
     #[test]
@@ -107,17 +95,26 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_key_that_is_not_there_is_named_and_the_secret_is_not() {
-        let reference = Reference {
-            id: "acme",
-            key: Some("password"),
+    struct Kept;
+
+    #[async_trait::async_trait]
+    impl SecretReader for Kept {
+        async fn secret(&self, _: &str) -> Result<SecretValue, ApplyError> {
+            Ok(SecretValue::new(r#"{"password":"s3cret"}"#))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_not_there_is_named_and_the_secret_is_not() {
+        let read = async |key: &str| {
+            let text = format!("{{{{resolve:secretsmanager:acme:SecretString:{key}}}}}");
+            resolved(&text, Some(&Kept)).await
         };
-        assert_eq!(field(&reference, r#"{"password":"s3cret"}"#).unwrap(), "s3cret");
-        let error = field(&reference, r#"{"pass":"s3cret"}"#).unwrap_err();
-        let ApplyError::Failed(failure) = error else {
-            panic!("{error:?}")
+        assert_eq!(read("password").await.unwrap(), "s3cret");
+        let ApplyError::Failed(failure) = read("pass").await.unwrap_err() else {
+            panic!("it fails")
         };
-        assert_eq!(failure.summary, "the secret acme has no key `password`");
+        assert_eq!(failure.summary, "the secret acme has no key `pass`");
+        assert_eq!(resolved("plain", None).await.unwrap(), "plain");
     }
 }

@@ -162,7 +162,7 @@ impl<'a> Session<'a> {
         url: &str,
         auth: Option<RequestAuth>,
         within: Duration,
-    ) -> Result<Session<'a>, Failure> {
+    ) -> Result<Session<'a>, ApplyError> {
         let base = secure(url)?;
         let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         Ok(Session {
@@ -319,7 +319,7 @@ impl<'a> Session<'a> {
         let url = if token_url.starts_with('/') {
             self.address(token_url)?
         } else {
-            secure(token_url).map_err(ApplyError::from)?
+            secure(token_url)?
         };
         let mut pairs = vec![("client_id".to_owned(), auth.client_id.clone().unwrap_or_default())];
         let grant = if auth.username.is_some() {
@@ -415,7 +415,7 @@ impl<'a> Session<'a> {
 }
 
 /// An address that secrets may be sent to.
-fn secure(url: &str) -> Result<Url, Failure> {
+fn secure(url: &str) -> Result<Url, ApplyError> {
     let way_out = "give a whole address, such as https://id.acme.example";
     let parsed = Url::parse(url).map_err(|error| {
         Failure::new(format!("the address `{url}` cannot be read: {error}")).way_out(way_out)
@@ -427,7 +427,8 @@ fn secure(url: &str) -> Result<Url, Failure> {
             "{} would be spoken to by {other}, and what is sent holds secrets",
             show(&parsed)
         ))
-        .way_out(way_out)),
+        .way_out(way_out)
+        .into()),
     }
 }
 
