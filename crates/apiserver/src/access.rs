@@ -59,7 +59,7 @@ impl ApiServer {
                 "{subject} is forbidden: User {user:?} cannot {} resource {resource:?} in API group {:?} {place}",
                 asked.verb, asked.group
             ),
-            details: json!({ "name": asked.name, "group": asked.group, "kind": asked.resource }),
+            details: json!({ "name": asked.name, "group": asked.group, "kind": asked.resource }).into(),
         })
     }
 
@@ -88,7 +88,14 @@ impl ApiServer {
                     .any(|(key, binding)| self.grants(binding, &key.namespace, user, &groups, asked)))
     }
 
-    fn grants(&self, binding: &Value, namespace: &str, user: &str, groups: &[&str], asked: &Asked<'_>) -> bool {
+    fn grants(
+        &self,
+        binding: &Value,
+        namespace: &str,
+        user: &str,
+        groups: &[&str],
+        asked: &Asked<'_>,
+    ) -> bool {
         let text = |value: &Value, pointer: &str| {
             value
                 .pointer(pointer)
@@ -125,10 +132,7 @@ impl ApiServer {
             return true;
         }
         let rules = role.and_then(|role| role.get("rules")).and_then(Value::as_array);
-        rules
-            .into_iter()
-            .flatten()
-            .any(|rule| rule_allows(rule, asked))
+        rules.into_iter().flatten().any(|rule| rule_allows(rule, asked))
     }
 
     /// Answers the reviews that ask what somebody may do. `None` for all other addresses.
@@ -153,7 +157,8 @@ impl ApiServer {
         if !known {
             let lacking = matches!(
                 (group, resource),
-                ("authorization.k8s.io", "selfsubjectrulesreviews") | ("authentication.k8s.io", "tokenreviews")
+                ("authorization.k8s.io", "selfsubjectrulesreviews")
+                    | ("authentication.k8s.io", "tokenreviews")
             );
             return lacking.then(|| Err(Status::lacking(resource)));
         }
@@ -226,12 +231,10 @@ fn rule_allows(rule: &Value, asked: &Asked<'_>) -> bool {
     let resource = asked.resource();
     let any_part = format!("*/{}", asked.subresource);
     let names = rule.get("resourceNames").and_then(Value::as_array);
-    let named = names.is_none_or(|names| {
-        names.is_empty() || names.iter().any(|name| name.as_str() == Some(asked.name))
-    });
+    let named = names
+        .is_none_or(|names| names.is_empty() || names.iter().any(|name| name.as_str() == Some(asked.name)));
     lists("verbs", asked.verb)
         && lists("apiGroups", asked.group)
-        && (lists("resources", &resource)
-            || (!asked.subresource.is_empty() && lists("resources", &any_part)))
+        && (lists("resources", &resource) || (!asked.subresource.is_empty() && lists("resources", &any_part)))
         && named
 }

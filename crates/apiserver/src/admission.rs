@@ -127,7 +127,7 @@ fn ask(
         Webhook::Unreachable(why) => {
             let said = format!("failed calling webhook {name:?}: failed to call webhook: {why}");
             let mut status = Status::new(500, "InternalError", format!("Internal error occurred: {said}"));
-            status.details = serde_json::json!({ "causes": [{ "message": said }] });
+            *status.details = serde_json::json!({ "causes": [{ "message": said }] });
             Err(status)
         }
     }
@@ -135,10 +135,7 @@ fn ask(
 
 fn concerns(webhook: &Value, store: &Store, attempt: &Attempt<'_>) -> bool {
     let rules = webhook.get("rules").and_then(Value::as_array);
-    let ruled = rules
-        .into_iter()
-        .flatten()
-        .any(|rule| rule_fits(rule, attempt));
+    let ruled = rules.into_iter().flatten().any(|rule| rule_fits(rule, attempt));
     ruled && namespace_fits(webhook, store, attempt) && object_fits(webhook, attempt)
 }
 
@@ -157,16 +154,12 @@ fn rule_fits(rule: &Value, attempt: &Attempt<'_>) -> bool {
     } else {
         let whole = format!("{}/{}", served.plural, attempt.subresource);
         let named = rule.get("resources").and_then(Value::as_array);
-        named
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .any(|it| {
-                it == whole
-                    || it == "*/*"
-                    || it == format!("{}/*", served.plural)
-                    || it == format!("*/{}", attempt.subresource)
-            })
+        named.into_iter().flatten().filter_map(Value::as_str).any(|it| {
+            it == whole
+                || it == "*/*"
+                || it == format!("{}/*", served.plural)
+                || it == format!("*/{}", attempt.subresource)
+        })
     };
     let scope = match rule.get("scope").and_then(Value::as_str) {
         Some("Namespaced") => served.namespaced,
@@ -186,12 +179,7 @@ fn namespace_fits(webhook: &Value, store: &Store, attempt: &Attempt<'_>) -> bool
         return true;
     };
     let nothing = Value::Null;
-    let labels = |object: &Value| {
-        object
-            .pointer("/metadata/labels")
-            .cloned()
-            .unwrap_or_default()
-    };
+    let labels = |object: &Value| object.pointer("/metadata/labels").cloned().unwrap_or_default();
     if attempt.served.is("", "Namespace") {
         return label_selector_fits(selector, &labels(attempt.object));
     }

@@ -80,7 +80,12 @@ impl ApiServer {
         };
         let mut conditions = vec![
             condition("NamesAccepted", true, "NoConflicts", "no conflicts found"),
-            condition("Established", true, "InitialNamesAccepted", "the initial names have been accepted"),
+            condition(
+                "Established",
+                true,
+                "InitialNamesAccepted",
+                "the initial names have been accepted",
+            ),
         ];
         if !lacking.is_empty() {
             let message = format!(
@@ -144,14 +149,30 @@ pub(crate) fn is_true(object: &Value, condition: &str) -> bool {
 
 /// Group and plural of a definition.
 fn names(definition: &Value) -> (String, String) {
-    let text = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    (text("/spec/group").to_owned(), text("/spec/names/plural").to_owned())
+    let text = |pointer: &str| {
+        definition
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    (
+        text("/spec/group").to_owned(),
+        text("/spec/names/plural").to_owned(),
+    )
 }
 
 /// The group and kind whose instances a definition brings.
 pub(crate) fn instances(definition: &Value) -> (String, String) {
-    let text = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    (text("/spec/group").to_owned(), text("/spec/names/kind").to_owned())
+    let text = |pointer: &str| {
+        definition
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    (
+        text("/spec/group").to_owned(),
+        text("/spec/names/kind").to_owned(),
+    )
 }
 
 /// The served versions of a definition.
@@ -189,9 +210,7 @@ fn read(definition: &Value) -> Vec<Served> {
                 .pointer("/schema/openAPIV3Schema")
                 .cloned()
                 .unwrap_or_default();
-            let columns = version
-                .get("additionalPrinterColumns")
-                .and_then(Value::as_array);
+            let columns = version.get("additionalPrinterColumns").and_then(Value::as_array);
             let deprecated = version.get("deprecated") == Some(&Value::Bool(true));
             let name = text(version, "/name");
             Served {
@@ -212,7 +231,11 @@ fn read(definition: &Value) -> Vec<Served> {
                     convertible: !needs_webhook || name == storage,
                     storage: storage.clone(),
                     deprecated: deprecated.then(|| {
-                        format!("{}/{name} {} is deprecated", text(&spec, "/group"), text(&spec, "/names/kind"))
+                        format!(
+                            "{}/{name} {} is deprecated",
+                            text(&spec, "/group"),
+                            text(&spec, "/names/kind")
+                        )
                     }),
                 }),
                 schema: Arc::new(schema),

@@ -43,7 +43,9 @@ fn text<'o>(object: &'o Object, field: &str) -> &'o str {
 
 /// Fills in the defaults of a built-in kind.
 pub(crate) fn fill(group: &str, kind: &str, object: &mut Value) {
-    let Some(object) = object.as_object_mut() else { return };
+    let Some(object) = object.as_object_mut() else {
+        return;
+    };
     match (group, kind) {
         ("", "Pod") => {
             if let Some(spec) = inside(object, "spec") {
@@ -83,7 +85,10 @@ pub(crate) fn fill(group: &str, kind: &str, object: &mut Value) {
             or(object, "volumeBindingMode", "Immediate");
         }
         ("scheduling.k8s.io", "PriorityClass") => or(object, "preemptionPolicy", "PreemptLowerPriority"),
-        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration") => {
+        (
+            "admissionregistration.k8s.io",
+            "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
+        ) => {
             webhooks(kind, object);
         }
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object),
@@ -139,7 +144,9 @@ fn secret(object: &mut Object) {
 }
 
 fn service(object: &mut Object) {
-    let Some(spec) = inside(object, "spec") else { return };
+    let Some(spec) = inside(object, "spec") else {
+        return;
+    };
     or(spec, "type", "ClusterIP");
     or(spec, "sessionAffinity", "None");
     for port in each(spec, "ports") {
@@ -163,7 +170,9 @@ fn service(object: &mut Object) {
 }
 
 fn workload(kind: &str, object: &mut Object) {
-    let Some(spec) = inside(object, "spec") else { return };
+    let Some(spec) = inside(object, "spec") else {
+        return;
+    };
     match kind {
         "Deployment" => {
             or(spec, "replicas", 1);
@@ -239,7 +248,9 @@ fn job_spec(spec: &mut Object) {
 }
 
 fn cron_job(object: &mut Object) {
-    let Some(spec) = inside(object, "spec") else { return };
+    let Some(spec) = inside(object, "spec") else {
+        return;
+    };
     or(spec, "concurrencyPolicy", "Allow");
     or(spec, "suspend", false);
     or(spec, "successfulJobsHistoryLimit", 3);
@@ -313,7 +324,9 @@ fn fill_container(container: &mut Object) {
         }
     }
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        let Some(probe) = inside(container, probe) else { continue };
+        let Some(probe) = inside(container, probe) else {
+            continue;
+        };
         or(probe, "timeoutSeconds", 1);
         or(probe, "periodSeconds", 10);
         or(probe, "successThreshold", 1);
@@ -349,13 +362,15 @@ fn is_latest(image: &str) -> bool {
 }
 
 fn network_policy(object: &mut Object) {
-    let Some(spec) = inside(object, "spec") else { return };
+    let Some(spec) = inside(object, "spec") else {
+        return;
+    };
     let mut types = vec!["Ingress"];
     if spec.contains_key("egress") {
         types.push("Egress");
     }
     or(spec, "policyTypes", json!(types));
-    for (list, _) in [("ingress", "from"), ("egress", "to")] {
+    for list in ["ingress", "egress"] {
         for rule in each(spec, list) {
             for port in each(rule, "ports") {
                 or(port, "protocol", "TCP");
@@ -396,7 +411,9 @@ fn webhooks(kind: &str, object: &mut Object) {
 }
 
 fn definition(object: &mut Object) {
-    let Some(spec) = inside(object, "spec") else { return };
+    let Some(spec) = inside(object, "spec") else {
+        return;
+    };
     or(spec, "conversion", json!({ "strategy": "None" }));
     if let Some(names) = inside(spec, "names") {
         let kind = text(names, "kind").to_owned();
@@ -414,7 +431,9 @@ pub(crate) fn allocate(service: &mut Value, before: Option<&Value>, store: &Stor
     if sort == "ExternalName" {
         return;
     }
-    let kept = before.and_then(|before| before.pointer("/spec/clusterIP")).cloned();
+    let kept = before
+        .and_then(|before| before.pointer("/spec/clusterIP"))
+        .cloned();
     if text(spec, "clusterIP").is_empty() {
         let address = kept
             .filter(|kept| kept.as_str().is_some_and(|kept| !kept.is_empty()))
@@ -436,7 +455,11 @@ pub(crate) fn allocate(service: &mut Value, before: Option<&Value>, store: &Stor
 fn node_ports(spec: &mut Object, before: Option<&Value>, store: &Store) {
     let mut taken: Option<BTreeSet<u64>> = None;
     for port in each(spec, "ports") {
-        if port.get("nodePort").and_then(Value::as_u64).is_some_and(|it| it > 0) {
+        if port
+            .get("nodePort")
+            .and_then(Value::as_u64)
+            .is_some_and(|it| it > 0)
+        {
             continue;
         }
         let earlier = before

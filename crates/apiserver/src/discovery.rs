@@ -43,8 +43,17 @@ impl ApiServer {
             ["openapi", "v3"] => Response::json(200, &openapi::index(&self.groups_served())),
             ["openapi", "v3", "api", version] => return Some(self.openapi("", version)),
             ["openapi", "v3", "apis", group, version] => return Some(self.openapi(group, version)),
+            // Version 2 is only asked for what version 3 does not know. An empty document, which in
+            // protobuf is no bytes at all, says that it does not know it either.
+            ["openapi", "v2"] if request.accept.contains("protobuf") => Response {
+                content_type: "application/com.github.proto-openapi.spec.v2.v1.0+protobuf".to_owned(),
+                ..Response::text("")
+            },
             ["openapi", "v2"] => return Some(Err(Status::lacking("OpenAPI version 2"))),
-            [] => Response::json(200, &json!({ "paths": ["/api", "/apis", "/openapi/v3", "/version"] })),
+            [] => Response::json(
+                200,
+                &json!({ "paths": ["/api", "/apis", "/openapi/v3", "/version"] }),
+            ),
             _ => return None,
         };
         Some(Ok(answer))
@@ -140,7 +149,11 @@ impl ApiServer {
                 json!({ "metadata": { "name": group }, "versions": versions })
             })
             .collect();
-        let version = if request.accept.contains("v=v2;") { "v2" } else { "v2beta1" };
+        let version = if request.accept.contains("v=v2;") {
+            "v2"
+        } else {
+            "v2beta1"
+        };
         let mut response = Response::json(
             200,
             &json!({
@@ -190,8 +203,11 @@ const VERBS: [&str; 8] = [
     "watch",
 ];
 
+/// A name, the group, version and kind of what is given out there, and verbs.
+type Subresource = (&'static str, (String, String, String), Vec<&'static str>);
+
 /// The subresources of a kind, with the kind and verbs of each.
-fn subresources(served: &Served) -> Vec<(&'static str, (String, String, String), Vec<&'static str>)> {
+fn subresources(served: &Served) -> Vec<Subresource> {
     let own = || (served.group.clone(), served.version.clone(), served.kind.clone());
     let mut all = Vec::new();
     if served.status {

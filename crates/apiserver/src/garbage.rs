@@ -180,7 +180,11 @@ impl ApiServer {
         let Some(served) = self.registry.by_kind(text("apiVersion"), text("kind")) else {
             return false;
         };
-        let namespace = if served.namespaced { owned.namespace.as_str() } else { "" };
+        let namespace = if served.namespaced {
+            owned.namespace.as_str()
+        } else {
+            ""
+        };
         let key = Key::new(&served.group, &served.kind, namespace, text("name"));
         self.store.get(&key).is_none_or(|found| uid(found) != text("uid"))
     }
@@ -209,9 +213,7 @@ impl ApiServer {
             .flat_map(|(key, object)| owners(object).map(move |owner| (key, owner)))
             .filter_map(|(key, owner)| {
                 let uid = owner.get("uid").and_then(Value::as_str)?;
-                waiting
-                    .contains_key(uid)
-                    .then(|| (key.clone(), uid.to_owned()))
+                waiting.contains_key(uid).then(|| (key.clone(), uid.to_owned()))
             })
             .collect();
         for (key, owner) in &owned {
@@ -358,10 +360,10 @@ impl ApiServer {
         let mut kinds: std::collections::BTreeMap<String, usize> = Default::default();
         let mut waits: std::collections::BTreeMap<String, usize> = Default::default();
         for key in left {
-            let plural = self
-                .registry
-                .stored(&key.group, &key.kind)
-                .map_or_else(|| key.kind.clone(), |served| format!("{}.{}", served.plural, served.group));
+            let plural = self.registry.stored(&key.group, &key.kind).map_or_else(
+                || key.kind.clone(),
+                |served| format!("{}.{}", served.plural, served.group),
+            );
             *kinds.entry(plural).or_default() += 1;
             if let Some(object) = self.store.get(key) {
                 for finalizer in finalizers(object) {
@@ -454,7 +456,12 @@ impl ApiServer {
         let Some(object) = self.store.get(volume) else {
             return false;
         };
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         let claim = Key::new(
             "",
             "PersistentVolumeClaim",

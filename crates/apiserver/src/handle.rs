@@ -79,12 +79,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn key(&self) -> Key {
-        Key::new(
-            &self.served.group,
-            &self.served.kind,
-            &self.namespace,
-            &self.name,
-        )
+        Key::new(&self.served.group, &self.served.kind, &self.namespace, &self.name)
     }
 }
 
@@ -193,9 +188,7 @@ impl ApiServer {
             ("POST", true) => self.post(request, query, place, now),
             ("PUT", false) => self.put(request, query, place, now),
             ("PATCH", false) => self.patch(request, query, place, now),
-            ("DELETE", false) if place.subresource.is_empty() => {
-                self.delete_one(request, query, place, now)
-            }
+            ("DELETE", false) if place.subresource.is_empty() => self.delete_one(request, query, place, now),
             ("DELETE", true) => self.delete_many(request, query, place, now),
             _ => Err(Status::not_allowed()),
         }
@@ -249,7 +242,7 @@ impl ApiServer {
         if place.served.namespaced && place.namespace.is_empty() {
             return Err(Status::not_allowed());
         }
-        let how = how(request, query, place)?;
+        let how = how(query, place)?;
         let written = self.accept_new(&place.served, &place.namespace, object, &how, now)?;
         Ok(done(request, query, place, written, now))
     }
@@ -264,7 +257,7 @@ impl ApiServer {
         let mut object = of_this_kind(&place.served, body(request)?)?;
         let key = place.key();
         write::address(&place.served, &key, &mut object)?;
-        let how = how(request, query, place)?;
+        let how = how(query, place)?;
         let written = self.accept_change(&place.served, &key, object, &how, now)?;
         Ok(done(request, query, place, written, now))
     }
@@ -276,7 +269,7 @@ impl ApiServer {
         place: &Place,
         now: Timestamp,
     ) -> Result<Response, Status> {
-        let how = how(request, query, place)?;
+        let how = how(query, place)?;
         let key = place.key();
         let sort = request.content_type.split(';').next().unwrap_or_default().trim();
         if matches!(sort, "application/apply-patch+yaml" | "application/apply-patch") {
@@ -488,7 +481,11 @@ pub(crate) fn shown(
 }
 
 fn done(request: &Request, query: &Query, place: &Place, written: Written, now: Timestamp) -> Response {
-    let status = if written.outcome == Outcome::Created { 201 } else { 200 };
+    let status = if written.outcome == Outcome::Created {
+        201
+    } else {
+        200
+    };
     let mut response = shown(request, query, &place.served, status, &written.object, now);
     response.warnings = written.warnings;
     response
@@ -543,7 +540,7 @@ fn of_this_kind(served: &Served, mut object: Value) -> Result<Value, Status> {
     Ok(object)
 }
 
-fn how<'a>(_request: &Request, query: &'a Query, place: &'a Place) -> Result<How<'a>, Status> {
+fn how<'a>(query: &'a Query, place: &'a Place) -> Result<How<'a>, Status> {
     let unknown = match query.get("fieldValidation") {
         "Strict" => Unknown::Refuse,
         "Ignore" => Unknown::Ignore,

@@ -26,9 +26,12 @@ pub(crate) fn changed(served: &Served, before: &Value, after: &Value) -> Vec<Cau
         ("", "PersistentVolume") => &["/spec/csi", "/spec/volumeMode"],
         ("", "Pod") => return pod(before, after),
         ("apps", "StatefulSet") => return stateful_set(before, after),
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
-            &["/spec/group", "/spec/scope", "/spec/names/kind", "/spec/names/plural"]
-        }
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => &[
+            "/spec/group",
+            "/spec/scope",
+            "/spec/names/kind",
+            "/spec/names/plural",
+        ],
         _ => &[],
     };
     let mut causes: Vec<Cause> = fields
@@ -60,7 +63,12 @@ fn frozen(served: &Served, before: &Value, after: &Value) -> Vec<Cause> {
 }
 
 fn service(before: &Value, after: &Value) -> Vec<Cause> {
-    let sort = |service: &Value| service.pointer("/spec/type").and_then(Value::as_str).map(str::to_owned);
+    let sort = |service: &Value| {
+        service
+            .pointer("/spec/type")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
     let external = Some("ExternalName".to_owned());
     if sort(before) == external || sort(after) == external {
         return Vec::new();
@@ -69,7 +77,11 @@ fn service(before: &Value, after: &Value) -> Vec<Cause> {
     if address(before) == address(after) || address(before).as_str().is_none_or(str::is_empty) {
         return Vec::new();
     }
-    vec![Cause::invalid("spec.clusterIPs[0]", &address(after), "may not change once set")]
+    vec![Cause::invalid(
+        "spec.clusterIPs[0]",
+        &address(after),
+        "may not change once set",
+    )]
 }
 
 /// Of a claim only the size may grow, and the attributes class change.

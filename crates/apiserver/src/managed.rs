@@ -127,13 +127,20 @@ fn read(object: &Value) -> Vec<Manager> {
 fn write(object: &mut Value, mut managers: Vec<Manager>) {
     managers.retain(|manager| !manager.fields.is_empty());
     managers.sort_by(|one, other| {
-        (one.operation, &one.time, &one.name, &one.api_version, &one.subresource).cmp(&(
-            other.operation,
-            &other.time,
-            &other.name,
-            &other.api_version,
-            &other.subresource,
-        ))
+        (
+            one.operation,
+            &one.time,
+            &one.name,
+            &one.api_version,
+            &one.subresource,
+        )
+            .cmp(&(
+                other.operation,
+                &other.time,
+                &other.name,
+                &other.api_version,
+                &other.subresource,
+            ))
     });
     let entries: Vec<Value> = managers.iter().map(Manager::written).collect();
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -266,7 +273,11 @@ fn conflict(conflicts: &[(String, String)], served: &Served, config: &Value) -> 
             })
         })
         .collect();
-    let noun = if conflicts.len() == 1 { "conflict" } else { "conflicts" };
+    let noun = if conflicts.len() == 1 {
+        "conflict"
+    } else {
+        "conflicts"
+    };
     let mut said = format!("Apply failed with {} {noun}: ", conflicts.len());
     let mut managers: Vec<&String> = conflicts.iter().map(|(manager, _)| manager).collect();
     managers.dedup();
@@ -294,17 +305,23 @@ fn conflict(conflicts: &[(String, String)], served: &Served, config: &Value) -> 
         code: 409,
         reason: "Conflict".to_owned(),
         message: said,
-        details,
+        details: details.into(),
     }
 }
 
 /// Notes in a new object who owns what after it was written without apply.
 pub(crate) fn updated(live: Option<&Value>, object: &mut Value, served: &Served, writer: Writer<'_>) {
-    let given = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let given = object
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array);
     let mut managers = match given {
         // Entries written out by the client count: that is how tools hand fields over. An empty
         // list, or one empty entry, lets go of everything.
-        Some(entries) if entries.iter().all(|entry| entry.as_object().is_none_or(|it| it.is_empty())) => {
+        Some(entries)
+            if entries
+                .iter()
+                .all(|entry| entry.as_object().is_none_or(|it| it.is_empty())) =>
+        {
             Vec::new()
         }
         Some(_) => read(object),

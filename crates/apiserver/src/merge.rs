@@ -120,22 +120,24 @@ pub(crate) fn difference(old: Option<&Value>, new: Option<&Value>, schema: Schem
                 }
             }
         }
-        (Some(Value::Array(old)), Some(Value::Array(new))) => match (by_part(old, schema), by_part(new, schema)) {
-            (Some(old), Some(new)) => {
-                for (part, was) in &old {
-                    let inner = difference(Some(was), new.get(part).copied(), schema.items());
-                    found.put(part, as_item(inner, new.contains_key(part)));
-                }
-                for (part, is) in &new {
-                    if !old.contains_key(part) {
-                        let mut inner = difference(None, Some(is), schema.items());
-                        inner.changed.own = true;
-                        found.put(part, inner);
+        (Some(Value::Array(old)), Some(Value::Array(new))) => {
+            match (by_part(old, schema), by_part(new, schema)) {
+                (Some(old), Some(new)) => {
+                    for (part, was) in &old {
+                        let inner = difference(Some(was), new.get(part).copied(), schema.items());
+                        found.put(part, as_item(inner, new.contains_key(part)));
+                    }
+                    for (part, is) in &new {
+                        if !old.contains_key(part) {
+                            let mut inner = difference(None, Some(is), schema.items());
+                            inner.changed.own = true;
+                            found.put(part, inner);
+                        }
                     }
                 }
+                _ => found.changed = Fields::leaf(),
             }
-            _ => found.changed = Fields::leaf(),
-        },
+        }
         (Some(old), Some(new)) => {
             found.removed = nodes_of(old, schema);
             found.changed = nodes_of(new, schema);
@@ -255,7 +257,10 @@ fn merged_lists(
         .enumerate()
         .map(|(place, part)| (format!("{part:?}"), place))
         .collect();
-    let is_wanted: Vec<bool> = live_parts.iter().map(|part| wanted_parts.contains(part)).collect();
+    let is_wanted: Vec<bool> = live_parts
+        .iter()
+        .map(|part| wanted_parts.contains(part))
+        .collect();
     let mut all = Vec::with_capacity(live.len().max(wanted.len()));
     let mut next = 0;
     for (part, item) in wanted_parts.iter().zip(wanted) {
@@ -292,7 +297,12 @@ fn merged_item(
 
 /// What is left of a value when all that was owned before (`last`) and is owned by nobody now
 /// (`owned`) is taken away. `None` when nothing is left.
-pub(crate) fn pruned(value: Value, last: &Fields, owned: Option<&Fields>, schema: Schema<'_>) -> Option<Value> {
+pub(crate) fn pruned(
+    value: Value,
+    last: &Fields,
+    owned: Option<&Fields>,
+    schema: Schema<'_>,
+) -> Option<Value> {
     match value {
         Value::Object(map) if !schema.atomic_map() => {
             let was_empty = map.is_empty();
@@ -318,9 +328,7 @@ pub(crate) fn pruned(value: Value, last: &Fields, owned: Option<&Fields>, schema
             let left: Vec<Value> = parts
                 .iter()
                 .zip(items)
-                .filter_map(|(part, item)| {
-                    pruned_child(item, part, last, owned, |_| (schema.items(), false))
-                })
+                .filter_map(|(part, item)| pruned_child(item, part, last, owned, |_| (schema.items(), false)))
                 .collect();
             let stays = was_empty || !left.is_empty() || owned.is_some_and(|owned| owned.own);
             stays.then_some(Value::Array(left))

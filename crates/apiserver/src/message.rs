@@ -33,7 +33,12 @@ impl Key {
 
     /// The key an object has by what it says of itself.
     pub fn of(object: &Value) -> Key {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         let api_version = text("/apiVersion");
         let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
         Key::new(

@@ -86,7 +86,11 @@ pub(crate) fn mislabelled(object: &Value) -> Vec<Cause> {
                 causes.push(Cause::invalid(format!("metadata.{map}"), &key_value, why));
             }
             match value.as_str() {
-                None => causes.push(Cause::wrong_type(format!("metadata.{map}.{key}"), value, "string")),
+                None => causes.push(Cause::wrong_type(
+                    format!("metadata.{map}.{key}"),
+                    value,
+                    "string",
+                )),
                 Some(text) if is_label && !is_label_value(text) => {
                     let why = if text.len() > 63 {
                         "must be no more than 63 bytes"

@@ -47,7 +47,11 @@ pub(crate) fn document(kinds: &[&Served]) -> Value {
     let mut paths = Map::new();
     let mut schemas = Map::new();
     for served in kinds {
-        let place = if served.namespaced { "/namespaces/{namespace}" } else { "" };
+        let place = if served.namespaced {
+            "/namespaces/{namespace}"
+        } else {
+            ""
+        };
         let collection = format!(
             "/{}{place}/{}",
             root(&served.group, &served.version),
@@ -138,9 +142,7 @@ fn point_to_components(schema: &mut Value, word: &str) {
                 point_to_components(child, word);
             }
         }
-        Value::Array(items) => items
-            .iter_mut()
-            .for_each(|item| point_to_components(item, word)),
+        Value::Array(items) => items.iter_mut().for_each(|item| point_to_components(item, word)),
         _ => {}
     }
 }

@@ -13,7 +13,9 @@ pub(crate) fn merge(target: &mut Value, patch: &Value) {
     if !target.is_object() {
         *target = Value::Object(Map::new());
     }
-    let Some(target) = target.as_object_mut() else { return };
+    let Some(target) = target.as_object_mut() else {
+        return;
+    };
     for (name, value) in patch {
         if value.is_null() {
             target.remove(name);
@@ -43,7 +45,11 @@ pub(crate) fn json(target: &mut Value, patch: &Value) -> Result<(), Status> {
 fn one(target: &mut Value, step: &Value) -> Result<(), String> {
     let text = |field: &str| step.get(field).and_then(Value::as_str);
     let path = text("path").ok_or("a step has no path")?;
-    let value = || step.get("value").cloned().ok_or_else(|| format!("no value for {path}"));
+    let value = || {
+        step.get("value")
+            .cloned()
+            .ok_or_else(|| format!("no value for {path}"))
+    };
     match text("op").unwrap_or_default() {
         "add" => add(target, path, value()?),
         "remove" => remove(target, path).map(|_| ()),
@@ -106,9 +112,7 @@ fn add(target: &mut Value, path: &str, value: Value) -> Result<(), String> {
             let place = if place == "-" {
                 items.len()
             } else {
-                place
-                    .parse()
-                    .map_err(|_| format!("invalid index in {path:?}"))?
+                place.parse().map_err(|_| format!("invalid index in {path:?}"))?
             };
             if place > items.len() {
                 return Err(format!("index out of range in {path:?}"));
@@ -116,7 +120,9 @@ fn add(target: &mut Value, path: &str, value: Value) -> Result<(), String> {
             items.insert(place, value);
             Ok(())
         }
-        _ => Err(format!("add operation does not apply: doc is missing path: {path}")),
+        _ => Err(format!(
+            "add operation does not apply: doc is missing path: {path}"
+        )),
     }
 }
 

@@ -200,8 +200,10 @@ fn to_cel(value: &Value) -> cel::Value {
         Value::String(text) => cel::Value::String(Arc::new(text.clone())),
         Value::Array(items) => cel::Value::List(Arc::new(items.iter().map(to_cel).collect())),
         Value::Object(map) => {
-            let map: HashMap<String, cel::Value> =
-                map.iter().map(|(key, value)| (key.clone(), to_cel(value))).collect();
+            let map: HashMap<String, cel::Value> = map
+                .iter()
+                .map(|(key, value)| (key.clone(), to_cel(value)))
+                .collect();
             cel::Value::from(map)
         }
     }

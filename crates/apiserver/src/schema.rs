@@ -72,10 +72,7 @@ impl<'a> Schema<'a> {
         let found = self.node.and_then(|node| {
             node.get("properties")
                 .and_then(|properties| properties.get(name))
-                .or_else(|| {
-                    node.get("additionalProperties")
-                        .filter(|more| more.is_object())
-                })
+                .or_else(|| node.get("additionalProperties").filter(|more| more.is_object()))
         });
         self.at(found)
     }

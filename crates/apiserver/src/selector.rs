@@ -50,7 +50,10 @@ impl Selection {
             }
             tests.push((field, test));
         }
-        Ok(Selection { labels, fields: tests })
+        Ok(Selection {
+            labels,
+            fields: tests,
+        })
     }
 
     /// Whether an object is selected.
@@ -130,7 +133,11 @@ fn selectable(served: &Served, field: &str) -> bool {
 
 fn field_value(object: &Value, field: &str) -> String {
     // Who reported an event stands in one of two places.
-    let field = if field == "source" { "source.component" } else { field };
+    let field = if field == "source" {
+        "source.component"
+    } else {
+        field
+    };
     match object.pointer(&format!("/{}", field.replace('.', "/"))) {
         Some(Value::String(text)) => text.clone(),
         None | Some(Value::Null) if field == "spec.unschedulable" => "false".to_owned(),
@@ -172,7 +179,10 @@ fn read_label(part: &str) -> Result<(String, Test), String> {
     if let Some(name) = part.strip_prefix('!') {
         return Ok((name.trim().to_owned(), Test::Absent));
     }
-    for (word, test) in [(" notin ", Test::NotIn as fn(Vec<String>) -> Test), (" in ", Test::In)] {
+    for (word, test) in [
+        (" notin ", Test::NotIn as fn(Vec<String>) -> Test),
+        (" in ", Test::In),
+    ] {
         // `a in(b)` is allowed too, so a bracket ends the word as a blank does.
         let spaced = part.replacen('(', " (", 1);
         if let Some((name, values)) = spaced.split_once(word) {

@@ -198,7 +198,8 @@ impl Registry {
     }
 
     pub(crate) fn put(&mut self, group: &str, plural: &str, versions: Vec<Arc<Served>>) {
-        self.custom.insert((group.to_owned(), plural.to_owned()), versions);
+        self.custom
+            .insert((group.to_owned(), plural.to_owned()), versions);
     }
 
     pub(crate) fn take(&mut self, group: &str, plural: &str) {

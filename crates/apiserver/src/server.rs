@@ -255,7 +255,12 @@ pub(crate) fn namespace_of(object: &Value, served: &Served) -> String {
 }
 
 pub(crate) fn key_of(served: &Served, object: &Value) -> Key {
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let text = |pointer: &str| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     Key::new(
         &served.group,
         &served.kind,

@@ -15,7 +15,7 @@ pub struct Status {
     /// The message for people.
     pub message: String,
     /// `details` of the `Status` object, or null.
-    pub details: Value,
+    pub details: Box<Value>,
 }
 
 impl Status {
@@ -25,7 +25,7 @@ impl Status {
             code,
             reason: reason.to_owned(),
             message: message.into(),
-            details: Value::Null,
+            details: Box::default(),
         }
     }
 
@@ -40,7 +40,7 @@ impl Status {
             "reason": self.reason,
         });
         if !self.details.is_null() {
-            status["details"] = self.details.clone();
+            status["details"] = (*self.details).clone();
         }
         status["code"] = self.code.into();
         status
@@ -59,7 +59,7 @@ impl Status {
             code,
             reason: reason.to_owned(),
             message: format!("{} \"{name}\" {what}", served.said()),
-            details: served.details(name),
+            details: served.details(name).into(),
         }
     }
 
@@ -69,7 +69,7 @@ impl Status {
             code: 404,
             reason: "NotFound".to_owned(),
             message: "the server could not find the requested resource".to_owned(),
-            details: json!({}),
+            details: json!({}).into(),
         }
     }
 
@@ -83,7 +83,7 @@ impl Status {
                  your changes to the latest version and try again",
                 served.said()
             ),
-            details: served.details(name),
+            details: served.details(name).into(),
         }
     }
 
@@ -91,8 +91,11 @@ impl Status {
         Status {
             code: 409,
             reason: "Conflict".to_owned(),
-            message: format!("Operation cannot be fulfilled on {} \"{name}\": {why}", served.said()),
-            details: served.details(name),
+            message: format!(
+                "Operation cannot be fulfilled on {} \"{name}\": {why}",
+                served.said()
+            ),
+            details: served.details(name).into(),
         }
     }
 
@@ -131,7 +134,7 @@ impl Status {
             code: 403,
             reason: "Forbidden".to_owned(),
             message: format!("{subject} is forbidden: {why}"),
-            details: served.details(name),
+            details: served.details(name).into(),
         }
     }
 
@@ -155,7 +158,8 @@ impl Status {
             code: 422,
             reason: "Invalid".to_owned(),
             message: format!("{kind} \"{name}\" is invalid: {said}"),
-            details: json!({ "name": name, "group": served.group, "kind": served.kind, "causes": causes }),
+            details: json!({ "name": name, "group": served.group, "kind": served.kind, "causes": causes })
+                .into(),
         }
     }
 }

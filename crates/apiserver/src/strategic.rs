@@ -50,7 +50,9 @@ pub(crate) fn merge(target: &mut Value, patch: &Value, schema: Schema<'_>) -> Re
         let inner = schema.field(name);
         match value {
             Value::Array(items) => {
-                let live = fields.entry(name.as_str()).or_insert_with(|| Value::Array(Vec::new()));
+                let live = fields
+                    .entry(name.as_str())
+                    .or_insert_with(|| Value::Array(Vec::new()));
                 merge_list(live, items, inner)?;
             }
             _ => merge(fields.entry(name.as_str()).or_insert(Value::Null), value, inner)?,

@@ -51,7 +51,8 @@ fn prune_map(
     unknown: &mut Vec<String>,
 ) {
     let node = schema.node();
-    let embedded = node.and_then(|node| node.get("x-kubernetes-embedded-resource")) == Some(&Value::Bool(true));
+    let embedded =
+        node.and_then(|node| node.get("x-kubernetes-embedded-resource")) == Some(&Value::Bool(true));
     let any_key = node.is_some_and(|node| match node.get("additionalProperties") {
         Some(Value::Bool(allowed)) => *allowed,
         Some(_) => true,

@@ -116,7 +116,11 @@ fn heads_of(served: &Served, custom: &[Column], known: &[(&str, &str, u8)]) -> V
             heads.extend(custom.iter().map(Column::definition));
         }
     } else {
-        heads.extend(known.iter().map(|(name, sort, priority)| head(name, sort, *priority)));
+        heads.extend(
+            known
+                .iter()
+                .map(|(name, sort, priority)| head(name, sort, *priority)),
+        );
     }
     heads
 }

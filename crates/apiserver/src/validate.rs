@@ -71,7 +71,12 @@ fn containers(object: &Value, path: &str) -> Vec<Cause> {
     let Some(spec) = object.pointer(&format!("/{}", path.replace('.', "/"))) else {
         return causes;
     };
-    let items = |list: &str| spec.get(list).and_then(Value::as_array).cloned().unwrap_or_default();
+    let items = |list: &str| {
+        spec.get(list)
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
     if items("containers").is_empty() {
         causes.push(Cause::required(format!("{path}.containers")));
     }
@@ -117,7 +122,12 @@ fn containers(object: &Value, path: &str) -> Vec<Cause> {
 
 fn ports(object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let text = |pointer: &str| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let ports = object.pointer("/spec/ports").and_then(Value::as_array);
     let headless = text("/spec/clusterIP") == "None" || text("/spec/type") == "ExternalName";
     if ports.is_none_or(Vec::is_empty) && !headless {
@@ -126,7 +136,10 @@ fn ports(object: &Value) -> Vec<Cause> {
     let several = ports.is_some_and(|ports| ports.len() > 1);
     for (place, port) in ports.into_iter().flatten().enumerate() {
         let number = port.get("port").cloned().unwrap_or_default();
-        if !number.as_i64().is_some_and(|number| (1..=65_535).contains(&number)) {
+        if !number
+            .as_i64()
+            .is_some_and(|number| (1..=65_535).contains(&number))
+        {
             causes.push(Cause::invalid(
                 format!("spec.ports[{place}].port"),
                 &number,
@@ -142,7 +155,12 @@ fn ports(object: &Value) -> Vec<Cause> {
 
 fn definition(object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let text = |pointer: &str| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let wanted = format!("{}.{}", text("/spec/names/plural"), text("/spec/group"));
     if text("/metadata/name") != wanted {
         causes.push(Cause::invalid(

@@ -231,7 +231,10 @@ impl ApiServer {
     }
 
     /// The end of every change: webhooks, generation, and keeping it unless nothing changed.
-    #[expect(clippy::too_many_arguments, reason = "the one place where all of a change comes together")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the one place where all of a change comes together"
+    )]
     fn keep_change(
         &mut self,
         served: &Arc<Served>,
@@ -347,7 +350,12 @@ impl ApiServer {
         let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
             return;
         };
-        for theirs in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
+        for theirs in [
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+            "resourceVersion",
+        ] {
             metadata.remove(theirs);
         }
         metadata.insert("uid".to_owned(), uid.into());
@@ -439,7 +447,9 @@ pub(crate) fn metadata_of(object: &mut Value) -> Result<&mut Map<String, Value>,
 }
 
 fn other_namespace() -> Status {
-    Status::bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    Status::bad_request(
+        "the namespace of the provided object does not match the namespace sent on the request",
+    )
 }
 
 /// Makes an object agree with the address it was sent to.
@@ -557,7 +567,9 @@ fn judge(served: &Served, before: Option<&Value>, object: &Value) -> Result<(), 
     let schema = served.schema();
     let mut causes = structural::misfits(object, schema);
     if served.custom.is_none()
-        && let Some(wrong) = causes.iter().find(|cause| cause.reason == "FieldValueTypeInvalid")
+        && let Some(wrong) = causes
+            .iter()
+            .find(|cause| cause.reason == "FieldValueTypeInvalid")
     {
         return Err(Status::bad_request(format!(
             "{kind} in version {version:?} cannot be handled as a {kind}: {field}: {message}",
@@ -681,13 +693,20 @@ fn keep_job_labels(before: &Value, object: &mut Value) {
     else {
         return;
     };
-    let Some(template) = object.pointer_mut("/spec/template").and_then(Value::as_object_mut) else {
+    let Some(template) = object
+        .pointer_mut("/spec/template")
+        .and_then(Value::as_object_mut)
+    else {
         return;
     };
     let metadata = template.entry("metadata").or_insert_with(|| json!({}));
-    let Some(metadata) = metadata.as_object_mut() else { return };
+    let Some(metadata) = metadata.as_object_mut() else {
+        return;
+    };
     let labels = metadata.entry("labels").or_insert_with(|| json!({}));
-    let Some(labels) = labels.as_object_mut() else { return };
+    let Some(labels) = labels.as_object_mut() else {
+        return;
+    };
     for name in [
         "batch.kubernetes.io/controller-uid",
         "batch.kubernetes.io/job-name",

@@ -232,7 +232,7 @@ pub(crate) struct Token {
     #[arg(long, value_name = "REGION", env = "AWS_REGION")]
     pub(crate) region: String,
     /// The account it is in; credentials of any other are refused.
-    #[arg(long, value_name = "ID", env = "LANDFALL_ACCOUNT")]
+    #[arg(long, value_name = "ID")]
     pub(crate) account: String,
 }
 

@@ -75,8 +75,16 @@ impl Set {
         })
     }
 
+    /// Names of objects have no capitals; two steps that differ by nothing else are told apart by the parent's labels,
+    /// and the second is refused.
     fn name(&self) -> String {
-        format!("landfall-{}-{}", self.step.component(), self.step.step())
+        let name = format!(
+            "landfall.{}.{}.{}",
+            self.platform,
+            self.step.component(),
+            self.step.step()
+        );
+        name.to_lowercase()
     }
 
     pub(crate) fn parent_path(&self) -> String {

@@ -15,14 +15,33 @@ pub struct Entry {
     pub endpoint: String,
     /// The certificate that has signed the server's.
     pub ca_pem: String,
-    /// The program that gives a token.
-    pub command: String,
-    /// The name of the cluster in AWS.
-    pub cluster: String,
-    /// Its region.
-    pub region: String,
-    /// Variables the program needs, such as `AWS_PROFILE`.
-    pub variables: Vec<(String, String)>,
+    /// What lets people in.
+    pub user: User,
+}
+
+/// What lets people into a cluster.
+#[derive(Clone, PartialEq, Eq)]
+pub enum User {
+    /// A program that is asked for a token whenever one is needed.
+    Exec {
+        /// The program.
+        command: String,
+        /// Its arguments.
+        arguments: Vec<String>,
+        /// Variables it needs, such as `AWS_PROFILE`.
+        variables: Vec<(String, String)>,
+    },
+    /// A token, for a cluster that lives no longer than the file.
+    Token(String),
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            User::Exec { command, .. } => write!(to, "Exec({command})"),
+            User::Token(_) => to.write_str("Token(…)"),
+        }
+    }
 }
 
 /// Why the file was not changed.
@@ -112,21 +131,30 @@ fn merged(text: &str, entry: &Entry, current: bool) -> Result<String, String> {
         "certificate-authority-data": ByteString(entry.ca_pem.as_bytes().to_vec()),
     });
     put(all, "clusters", name, "cluster", cluster)?;
-    let mut exec = json!({
-        "apiVersion": "client.authentication.k8s.io/v1",
-        "command": entry.command,
-        "args": ["token", "--cluster", entry.cluster, "--region", entry.region],
-        "interactiveMode": "IfAvailable",
-        "provideClusterInfo": false,
-    });
-    if !entry.variables.is_empty() {
-        let variables = entry
-            .variables
-            .iter()
-            .map(|(name, value)| json!({ "name": name, "value": value }));
-        exec["env"] = variables.collect();
-    }
-    put(all, "users", name, "user", json!({ "exec": exec }))?;
+    let user = match &entry.user {
+        User::Token(token) => json!({ "token": token }),
+        User::Exec {
+            command,
+            arguments,
+            variables,
+        } => {
+            let mut exec = json!({
+                "apiVersion": "client.authentication.k8s.io/v1",
+                "command": command,
+                "args": arguments,
+                "interactiveMode": "IfAvailable",
+                "provideClusterInfo": false,
+            });
+            if !variables.is_empty() {
+                let variables = variables
+                    .iter()
+                    .map(|(name, value)| json!({ "name": name, "value": value }));
+                exec["env"] = variables.collect();
+            }
+            json!({ "exec": exec })
+        }
+    };
+    put(all, "users", name, "user", user)?;
     // The namespace that somebody chose for this context stays.
     let mut context = of_name(all, "contexts", name).map_or_else(|| json!({}), |one| one["context"].clone());
     if !context.is_object() {

@@ -1,38 +1,86 @@
 //! Checks in a simulated world.
 //!
-//! Credentials are judged as real ones are. Names and addresses are those of things that do not exist, so
-//! there is nothing to look at: such checks pass, and say that nothing was looked at.
+//! Credentials are judged as real ones are. Connections are tried by the real provider, from pods of the simulated
+//! clusters. A name answers when a record leads to it and something in a cluster stands behind it. Of names that
+//! nothing in this world speaks of there is nothing to look at: such checks pass, and say that nothing was looked at.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use landfall_kube::PodProbe;
 use landfall_model::definition::{
-    Assertion, CheckSpec, DnsCheck, Expected, HttpCheck, IamRoleCheck, IdentityCheck, OidcCheck,
+    Assertion, CheckSpec, DnsCheck, HttpCheck, IamRoleCheck, IdentityCheck, OidcCheck, RecordType,
 };
 use landfall_model::provider::{Applied, Cause, Change, Failure, Observed, Outcome, Outputs, Owned, Removed};
 use landfall_model::work::{Known, Step, Work};
 use landfall_runner::{ApplyError, Identity, Intent, ObserveError, Progress, Provider, WhoAmI};
+use landfall_web::Checks;
 use serde_json::json;
 
 use crate::account::SimAccount;
+use crate::kubernetes::SimClusters;
 use crate::world::World;
 
 /// Carries out `check` steps in a simulated world.
 pub struct SimChecks {
     who: SimAccount,
     world: Arc<World>,
+    /// The real provider, for what it looks at in clusters.
+    real: Checks,
 }
 
 /// How long a name or an address is pretended to be waited for.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long until one looks again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 impl SimChecks {
     /// Checks of this world.
     pub fn new(world: Arc<World>) -> SimChecks {
+        let clusters = Arc::new(SimClusters::new(world.clone()));
+        let clock = world.clock().clone();
+        let probe = PodProbe::new(clusters, world.region(), clock.clone());
+        let who = Arc::new(SimAccount::new(world.clone()));
         SimChecks {
             who: SimAccount::new(world.clone()),
+            real: Checks::new(who, clock).with_probe(Arc::new(probe)),
             world,
+        }
+    }
+
+    /// Waits until something answers under a name. Gives whether there was anything to look at.
+    async fn answered(
+        &self,
+        (host, resolves): (&str, bool),
+        within: &str,
+        progress: &Progress,
+    ) -> Result<bool, ApplyError> {
+        let allowed = landfall_model::definition::duration(within).unwrap_or_default();
+        let began = self.world.clock().millis();
+        loop {
+            self.world.sleep(LOOK).await;
+            let why = match self.world.at().0.answers(host, resolves) {
+                Ok(looked) => return Ok(looked),
+                Err(why) => why,
+            };
+            let spent = Duration::from_millis(self.world.clock().millis().saturating_sub(began));
+            if spent >= allowed {
+                return Err(Failure {
+                    cause: Some(Cause {
+                        resource: host.to_owned(),
+                        kind: "name".to_owned(),
+                        state: "no answer".to_owned(),
+                        reason: why,
+                        at: self.world.text(self.world.now()),
+                    }),
+                    ..Failure::new(format!("nothing answered at {host} within {within}"))
+                }
+                .way_out("look at what is to answer there, then run the command again")
+                .into());
+            }
+            progress.say(why);
+            self.world.sleep(AGAIN.min(allowed.saturating_sub(spent))).await;
         }
     }
 
@@ -105,22 +153,37 @@ impl SimChecks {
         }
     }
 
-    async fn dns(&self, check: &DnsCheck) -> Applied {
-        self.world.sleep(LOOK).await;
+    async fn dns(&self, check: &DnsCheck, within: &str, progress: &Progress) -> Result<Applied, ApplyError> {
+        let leads = matches!(check.kind, RecordType::A | RecordType::Aaaa | RecordType::Cname);
+        let looked = if leads {
+            self.answered((&check.name, true), within, progress).await?
+        } else {
+            self.world.sleep(LOOK).await;
+            false
+        };
         // An address from the block set aside for documentation (source: RFC 5737).
         let answer = check.contains.as_deref().unwrap_or("192.0.2.1");
-        passed(
-            [("answers", json!([answer]))],
-            format!("simulated: {} was not looked up", check.name),
-        )
+        let note = format!(
+            "simulated: {} {}",
+            check.name,
+            if looked {
+                "leads somewhere"
+            } else {
+                "was not looked up"
+            }
+        );
+        Ok(passed([("answers", json!([answer]))], note))
     }
 
-    async fn http(&self, check: &HttpCheck) -> Applied {
-        self.world.sleep(LOOK).await;
-        passed(
-            [("status", check.status.into())],
-            format!("simulated: {} was not asked", check.url),
-        )
+    async fn http(
+        &self,
+        check: &HttpCheck,
+        within: &str,
+        progress: &Progress,
+    ) -> Result<Applied, ApplyError> {
+        let looked = self.answered((host(&check.url), false), within, progress).await?;
+        let note = format!("simulated: {} {}", check.url, said(looked));
+        Ok(passed([("status", check.status.into())], note))
     }
 
     async fn oidc(&self, check: &OidcCheck) -> Applied {
@@ -162,6 +225,17 @@ impl SimChecks {
     }
 }
 
+/// The host of an address.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', ':', '?']).next().unwrap_or_default()
+}
+
+/// What is said of something, by whether there was anything to look at.
+fn said(looked: bool) -> &'static str {
+    if looked { "answers" } else { "was not asked" }
+}
+
 /// The beginning of a regular expression as a name it fits, as far as that is plain.
 fn plain(form: &str) -> String {
     form.chars()
@@ -201,7 +275,7 @@ impl Provider for SimChecks {
         Ok(false)
     }
 
-    async fn apply(&self, step: &Step, _: &Intent, _: &Progress) -> Result<Applied, ApplyError> {
+    async fn apply(&self, step: &Step, intent: &Intent, progress: &Progress) -> Result<Applied, ApplyError> {
         let Work::Check(Known::Value(spec)) = &step.work else {
             return Err(
                 Failure::new(format!("`{}` is not a check whose values are known", step.id))
@@ -213,14 +287,28 @@ impl Provider for SimChecks {
         };
         match spec.assertion() {
             Some(Assertion::Identity(check)) => self.identity(check).await,
-            Some(Assertion::Dns(check)) => Ok(self.dns(check).await),
-            Some(Assertion::Http(check)) => Ok(self.http(check).await),
+            Some(Assertion::Dns(check)) => self.dns(check, &spec.within, progress).await,
+            Some(Assertion::Http(check)) => self.http(check, &spec.within, progress).await,
             Some(Assertion::Oidc(check)) => Ok(self.oidc(check).await),
             Some(Assertion::IamRole(check)) => self.iam_role(check).await,
             Some(Assertion::Tls(check)) => {
-                let note = format!("simulated: the certificate of {} was not looked at", check.host);
-                let outputs = [("expires", json!("2099-12-31")), ("issuer", json!("a simulated authority"))];
-                Ok(self.unseen(outputs, note).await)
+                let looked = self
+                    .answered((&check.host, false), &spec.within, progress)
+                    .await?;
+                let note = format!(
+                    "simulated: the certificate of {} {}",
+                    check.host,
+                    if looked {
+                        "is taken to be good"
+                    } else {
+                        "was not looked at"
+                    }
+                );
+                let outputs = [
+                    ("expires", json!("2099-12-31")),
+                    ("issuer", json!("a simulated authority")),
+                ];
+                Ok(passed(outputs, note))
             }
             Some(Assertion::Prometheus(check)) => {
                 let note = format!("simulated: {} was not asked", check.url);
@@ -230,14 +318,7 @@ impl Provider for SimChecks {
                 let note = format!("simulated: the log {} was not read", check.log_group);
                 Ok(self.unseen([("stream", json!("simulated"))], note).await)
             }
-            Some(Assertion::Connection(check)) => {
-                let result = match check.expect {
-                    Expected::Allowed => "connected",
-                    Expected::Refused => "refused",
-                };
-                let note = format!("simulated: nothing tried to reach {}", check.to);
-                Ok(self.unseen([("result", json!(result))], note).await)
-            }
+            Some(Assertion::Connection(_)) => self.real.apply(step, intent, progress).await,
             Some(Assertion::SignIn(check)) => {
                 let note = format!("simulated: nobody signed in at {}", check.start);
                 Ok(self.unseen([("provider", json!(check.start))], note).await)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::StatusCode;
 use kube::client::Body;
-use landfall_apiserver::{Answer, Key, Request};
+use landfall_apiserver::{Answer, Key, Request, Response};
 use landfall_kube::{Clusters, Objects, Reach, Unreachable};
 use landfall_model::work::TAG_PLATFORM;
 use serde_json::json;
@@ -249,18 +249,29 @@ impl State {
         self.faults.retain(|fault| {
             !matches!(fault, Fault::WebhookRefuses { millis, for_millis, .. } if millis.saturating_add(*for_millis) <= now)
         });
-        let (answer, uid) = self.with_cluster(
-            |one| one.uid == cluster,
-            |state, cluster| (state.handle(cluster, asked, now), cluster.uid),
-        )?;
-        let (code, content_type, body, changed) = answer;
-        if changed {
-            self.stir(uid, now);
-        }
-        Some((code, content_type, body))
+        let response = self.respond(cluster, asked, now)?;
+        Some(match response.body {
+            Answer::Whole(body) => (response.status, response.content_type, body),
+            Answer::Watch(_) => {
+                let said = status_text("a watch is not answered in process: list again instead");
+                (501, "application/json".to_owned(), said)
+            }
+        })
     }
 
-    fn handle(&mut self, cluster: &mut Cluster, asked: &Request, now: u64) -> (u16, String, Vec<u8>, bool) {
+    /// The same, whatever the answer is; nothing when there is no such cluster.
+    pub(crate) fn respond(&mut self, cluster: u64, asked: &Request, now: u64) -> Option<Response> {
+        let (response, changed) = self.with_cluster(
+            |one| one.uid == cluster,
+            |state, cluster| state.handle(cluster, asked, now),
+        )?;
+        if changed {
+            self.stir(cluster, now);
+        }
+        Some(response)
+    }
+
+    fn handle(&mut self, cluster: &mut Cluster, asked: &Request, now: u64) -> (Response, bool) {
         self.meddle(cluster, now);
         let changes = asked.changes();
         let named = changes.then(|| named(cluster, &asked.path)).flatten();
@@ -278,13 +289,7 @@ impl State {
         }
         self.used_up(cluster);
         let changed = cluster.api.revision() != before;
-        match response.body {
-            Answer::Whole(body) => (response.status, response.content_type, body, changed),
-            Answer::Watch(_) => {
-                let said = status_text("a watch is not answered in process: list again instead");
-                (501, "application/json".to_owned(), said, changed)
-            }
-        }
+        (response, changed)
     }
 
     /// Tells an API server what goes wrong in it.

@@ -20,6 +20,7 @@
 
 mod account;
 mod authorization;
+mod backend;
 mod check;
 mod clock;
 mod cluster;

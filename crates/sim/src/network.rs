@@ -2,6 +2,7 @@
 //! from going.
 
 use crate::cluster::{Cluster, Controller, Status};
+use crate::controller::AUTO_MODE;
 use crate::fault::Fault;
 use crate::stack::Event;
 use crate::thing::{ENDPOINT, INSTANCE, INTERFACE, SECURITY_GROUP, TARGET_GROUP, Thing, ThingId};
@@ -196,7 +197,10 @@ impl State {
                 }
             }
             ("AWS::EKS::Cluster", status) => self.cluster_happened(place, &event.physical, status, now),
-            ("AWS::EKS::Nodegroup", status) => self.nodes_happened(place, logical, status, now),
+            // Spot's machines come and go with its cluster there, as those of a group do with the group.
+            ("AWS::EKS::Nodegroup" | "Custom::SpotOcean", status) => {
+                self.nodes_happened(place, logical, status, now);
+            }
             ("AWS::EKS::Addon", "CREATE_COMPLETE" | "DELETE_IN_PROGRESS") => {
                 let stack = &self.stacks[place];
                 let spec = stack.newest_spec();
@@ -310,6 +314,7 @@ impl State {
             ("CREATE_COMPLETE", Some(at)) => {
                 self.clusters[at].status = Status::Active;
                 let uid = self.clusters[at].uid;
+                self.furnish(at, place, now);
                 if let Some(network) = self.clusters[at].network.clone() {
                     for number in 0..2 {
                         self.make(Thing {
@@ -327,7 +332,12 @@ impl State {
                 }
                 self.stir(uid, now);
             }
-            ("DELETE_IN_PROGRESS", Some(at)) => self.clusters[at].status = Status::Deleting,
+            ("DELETE_IN_PROGRESS", Some(at)) => {
+                self.clusters[at].status = Status::Deleting;
+                if self.clusters[at].addons.contains(AUTO_MODE) {
+                    self.end_machines(self.clusters[at].uid, now);
+                }
+            }
             ("DELETE_FAILED", Some(at)) => {
                 self.clusters[at].status = Status::Active;
                 let uid = self.clusters[at].uid;
@@ -354,6 +364,50 @@ impl State {
         }
     }
 
+    /// Gives a new cluster what EKS puts into it.
+    fn furnish(&mut self, at: usize, place: usize, now: u64) {
+        self.define(at, "eks", now);
+        let stack = &self.stacks[place];
+        let logical = stack
+            .resources
+            .iter()
+            .find(|(_, one)| one.kind == "AWS::EKS::Cluster");
+        let (Some(spec), Some((logical, _))) = (stack.newest_spec(), logical) else {
+            return;
+        };
+        if spec.property(logical, "ComputeConfig.Enabled").as_deref() != Some("true") {
+            return;
+        }
+        let pools = spec
+            .value(logical, "ComputeConfig.NodePools")
+            .cloned()
+            .unwrap_or_default();
+        let pools = pools.as_array().into_iter().flatten();
+        let pools = pools.filter_map(|name| name.as_str().filter(|name| !name.is_empty()).map(str::to_owned));
+        let role = spec
+            .property(logical, "ComputeConfig.NodeRoleArn")
+            .unwrap_or_default();
+        self.clusters[at].pools = Some((pools.collect(), role));
+        self.bring(at, AUTO_MODE, now);
+    }
+
+    /// EKS ends the machines of a cluster that it looked after.
+    fn end_machines(&mut self, uid: u64, now: u64) {
+        let machines = self
+            .things
+            .iter()
+            .filter(|(_, thing)| thing.kind == INSTANCE && thing.belongs_to(uid));
+        let machines: Vec<ThingId> = machines.map(|(id, _)| *id).collect();
+        for id in machines {
+            let takes = crate::durations::typical_ms(INSTANCE, true).unwrap_or(45_000);
+            let until = now
+                + self
+                    .chance(&["terminates", &self.things[&id].id])
+                    .about(takes, 20);
+            self.linger(id, until);
+        }
+    }
+
     fn name_is_used_by_cluster(&self, name: &str, region: &str) -> bool {
         self.clusters
             .iter()
@@ -366,6 +420,11 @@ impl State {
         };
         let stack = self.stacks[place].id.clone();
         let group = format!("{}/{logical}", self.stacks[place].name);
+        let event_kind = self.stacks[place]
+            .resources
+            .get(logical)
+            .map(|one| one.kind.clone());
+        let event_kind = event_kind.unwrap_or_default();
         let (name, uid) = (self.clusters[at].name.clone(), self.clusters[at].uid);
         let of_group: Vec<ThingId> = self
             .things
@@ -376,12 +435,18 @@ impl State {
             .collect();
         match status {
             "CREATE_IN_PROGRESS" => {
-                self.clusters[at].groups.insert(group);
+                // EKS knows nothing of Spot's machines.
+                if event_kind == "AWS::EKS::Nodegroup" {
+                    self.clusters[at].groups.insert(group);
+                }
             }
             "CREATE_COMPLETE" => {
                 let spec = self.stacks[place].newest_spec();
                 let wanted = spec
-                    .and_then(|spec| spec.property(logical, "ScalingConfig.DesiredSize"))
+                    .and_then(|spec| {
+                        let sizes = ["ScalingConfig.DesiredSize", "DesiredSize"];
+                        sizes.iter().find_map(|size| spec.property(logical, size))
+                    })
                     .and_then(|size| size.parse::<u64>().ok());
                 for number in 0..wanted.unwrap_or(2).clamp(1, 5) {
                     let instance = self.make(Thing {

@@ -4,7 +4,7 @@
 //! runs in the background: what goes on by itself (a stack being made, a controller at work) waits in a
 //! queue, and happens, in the order of time, when someone next asks the world anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub struct WorldConfig {
     pub others: Others,
     /// What whoever runs things is allowed; everything when nothing is said.
     pub allowed: Option<Allowed>,
+    /// Names of secrets that stand empty and into which nobody puts a value. Into all others people do, at once.
+    pub empty_secrets: BTreeSet<String>,
 }
 
 impl WorldConfig {
@@ -59,6 +61,7 @@ impl WorldConfig {
             repositories: BTreeMap::new(),
             others: Others::default(),
             allowed: None,
+            empty_secrets: BTreeSet::new(),
         }
     }
 }
@@ -98,6 +101,10 @@ pub(crate) struct State {
     pub(crate) repositories: BTreeMap<String, Vec<Arc<serde_json::Value>>>,
     pub(crate) others: Others,
     pub(crate) allowed: Option<Allowed>,
+    /// Secrets into which nobody puts a value.
+    pub(crate) empty_secrets: BTreeSet<String>,
+    /// Names that lead somewhere, and the cluster, by uid, whose ExternalDNS wrote them.
+    pub(crate) records: BTreeMap<String, u64>,
     pub(crate) queue: Queue,
     /// From when on roles can be assumed.
     pub(crate) roles_visible_at: u64,
@@ -160,6 +167,7 @@ impl World {
             repositories,
             others,
             allowed,
+            empty_secrets,
         } = config;
         let now: Timestamp = clock.now().parse().unwrap_or(Timestamp::UNIX_EPOCH);
         let origin = now.checked_sub(millis(clock.millis())).unwrap_or(now);
@@ -185,6 +193,8 @@ impl World {
             repositories: repositories.collect(),
             others,
             allowed,
+            empty_secrets,
+            records: BTreeMap::new(),
             queue: Queue::default(),
             roles_visible_at: 0,
             returning: Vec::new(),

@@ -169,7 +169,8 @@ impl<'a> Check<'a> {
         Ok(Check {
             assertion,
             checks,
-            name: format!("landfall-{}-{}", step.id.component(), step.id.step()),
+            // Names of components may have capitals, those of pods may not.
+            name: format!("landfall-{}-{}", step.id.component(), step.id.step()).to_lowercase(),
         })
     }
 

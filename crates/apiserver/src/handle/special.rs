@@ -18,8 +18,7 @@ pub(crate) fn yaml_or_json(body: &[u8]) -> Result<Value, Status> {
     }
     let text = std::str::from_utf8(body)
         .map_err(|error| Status::bad_request(format!("the body is not text: {error}")))?;
-    serde_saphyr::from_str(text)
-        .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))
+    serde_saphyr::from_str(text).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))
 }
 
 impl ApiServer {
@@ -123,7 +122,7 @@ impl ApiServer {
                 "TooManyRequests",
                 "Cannot evict pod as it would violate the pod's disruption budget.",
             );
-            refusal.details = json!({ "causes": [{
+            *refusal.details = json!({ "causes": [{
                 "reason": "DisruptionBudget",
                 "message": format!("The disruption budget {} needs more healthy pods", budget.name),
             }] });
@@ -142,7 +141,10 @@ impl ApiServer {
     }
 
     fn bind(&mut self, request: &Request, place: &Place, now: Timestamp) -> Result<Response, Status> {
-        let node = body(request)?.pointer("/target/name").cloned().unwrap_or_default();
+        let node = body(request)?
+            .pointer("/target/name")
+            .cloned()
+            .unwrap_or_default();
         let key = place.key();
         self.update("kube-scheduler", &key, now, |pod| pod["spec"]["nodeName"] = node)?;
         let said = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success" });
@@ -230,7 +232,7 @@ impl ApiServer {
         if let Some(revision) = revision {
             changed["metadata"]["resourceVersion"] = revision;
         }
-        let given = how(request, query, place)?;
+        let given = how(query, place)?;
         let how = How {
             subresource: "",
             ..given
@@ -239,7 +241,10 @@ impl ApiServer {
         if how.dry_run {
             return Ok(done(request, query, place, written, now));
         }
-        Ok(Response::json(200, &scale_of(&written.object, wanted_at, found_at)))
+        Ok(Response::json(
+            200,
+            &scale_of(&written.object, wanted_at, found_at),
+        ))
     }
 }
 
@@ -258,7 +263,9 @@ fn scale_of(object: &Value, wanted_at: &str, found_at: &str) -> Value {
         "spec": { "replicas": number(wanted_at) },
         "status": { "replicas": number(found_at) },
     });
-    let labels = object.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let labels = object
+        .pointer("/spec/selector/matchLabels")
+        .and_then(Value::as_object);
     if let Some(labels) = labels {
         let pairs: Vec<String> = labels
             .iter()

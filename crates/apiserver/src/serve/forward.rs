@@ -42,7 +42,16 @@ pub(crate) fn is_asked(request: &hyper::Request<Incoming>) -> bool {
 fn pod_of(path: &str) -> Option<Key> {
     let parts: Vec<&str> = path.split('/').collect();
     match parts.as_slice() {
-        ["", "api", "v1", "namespaces", namespace, "pods", name, "portforward"] => Some(Key::new(
+        [
+            "",
+            "api",
+            "v1",
+            "namespaces",
+            namespace,
+            "pods",
+            name,
+            "portforward",
+        ] => Some(Key::new(
             "",
             "Pod",
             &decoded(namespace, false),
@@ -109,7 +118,11 @@ fn agreed(request: &hyper::Request<Incoming>, user: &str, backend: &dyn Backend)
     if seen.status != 200 {
         let code = seen.status;
         let reason = if code == 404 { "NotFound" } else { "Forbidden" };
-        return Err(Status::new(code, reason, format!("{} cannot be reached", pod.said())));
+        return Err(Status::new(
+            code,
+            reason,
+            format!("{} cannot be reached", pod.said()),
+        ));
     }
     let query = Query::read(request.uri().query().unwrap_or_default());
     let ports: Vec<u16> = query
@@ -135,7 +148,9 @@ async fn forward(socket: Socket, targets: Vec<(u16, Option<SocketAddr>)>) {
     let mut readers = JoinSet::new();
     let mut writers: HashMap<u8, OwnedWriteHalf> = HashMap::new();
     for (place, (port, target)) in targets.into_iter().enumerate() {
-        let Ok(channel) = u8::try_from(place * 2) else { break };
+        let Ok(channel) = u8::try_from(place * 2) else {
+            break;
+        };
         for channel in [channel, channel + 1] {
             let [low, high] = port.to_le_bytes();
             if !send(&mut sink, vec![channel, low, high]).await {
@@ -195,7 +210,9 @@ async fn forward(socket: Socket, targets: Vec<(u16, Option<SocketAddr>)>) {
 
 async fn connect(target: Option<SocketAddr>) -> Result<TcpStream, String> {
     let address = target.ok_or_else(|| "connection refused: nothing listens there".to_owned())?;
-    TcpStream::connect(address).await.map_err(|error| error.to_string())
+    TcpStream::connect(address)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 async fn send(sink: &mut SplitSink<Socket, Message>, bytes: Vec<u8>) -> bool {

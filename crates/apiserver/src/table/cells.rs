@@ -104,7 +104,11 @@ pub(crate) fn columns(group: &str, kind: &str) -> &'static [(&'static str, &'sta
             ("Message", "string", 0),
         ],
         ("", "ConfigMap") => &[("Data", "integer", 0), ("Age", "string", 0)],
-        ("", "Secret") => &[("Type", "string", 0), ("Data", "integer", 0), ("Age", "string", 0)],
+        ("", "Secret") => &[
+            ("Type", "string", 0),
+            ("Data", "integer", 0),
+            ("Age", "string", 0),
+        ],
         ("storage.k8s.io", "StorageClass") => &[
             ("Provisioner", "string", 0),
             ("ReclaimPolicy", "string", 0),
@@ -203,7 +207,10 @@ pub(crate) fn cells(group: &str, kind: &str, object: &Value, now: Timestamp) -> 
         }
         ("", "Namespace") => vec![at("/status/phase").into(), age()],
         ("", "Event") => event(object, now),
-        ("", "ConfigMap") => vec![(entries(object, "data") + entries(object, "binaryData")).into(), age()],
+        ("", "ConfigMap") => vec![
+            (entries(object, "data") + entries(object, "binaryData")).into(),
+            age(),
+        ],
         ("", "Secret") => vec![at("/type").into(), entries(object, "data").into(), age()],
         ("storage.k8s.io", "StorageClass") => vec![
             at("/provisioner").into(),
@@ -215,7 +222,9 @@ pub(crate) fn cells(group: &str, kind: &str, object: &Value, now: Timestamp) -> 
                 .unwrap_or(false.into()),
             age(),
         ],
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => vec![at("/metadata/creationTimestamp").into()],
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            vec![at("/metadata/creationTimestamp").into()]
+        }
         _ => vec![age()],
     }
 }
@@ -336,7 +345,10 @@ fn job(object: &Value, now: Timestamp, age: Value) -> Vec<Value> {
         .pointer("/spec/completions")
         .and_then(Value::as_i64)
         .unwrap_or(1);
-    let (from, to) = (text(object, "/status/startTime"), text(object, "/status/completionTime"));
+    let (from, to) = (
+        text(object, "/status/startTime"),
+        text(object, "/status/completionTime"),
+    );
     let took = match (from.parse::<Timestamp>(), to.parse::<Timestamp>()) {
         (Ok(from), Ok(to)) => human(to.as_second() - from.as_second()),
         (Ok(from), Err(_)) => human(now.as_second() - from.as_second()),

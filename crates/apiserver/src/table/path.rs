@@ -10,7 +10,9 @@ pub(crate) fn find<'v>(value: &'v Value, path: &str) -> Vec<&'v Value> {
     rest = rest.strip_prefix('$').unwrap_or(rest);
     while !rest.is_empty() {
         if let Some(after) = rest.strip_prefix('[') {
-            let Some(end) = closing(after) else { return Vec::new() };
+            let Some(end) = closing(after) else {
+                return Vec::new();
+            };
             let (inner, after) = after.split_at(end);
             found = bracket(&found, inner);
             rest = &after[1..];
@@ -82,7 +84,7 @@ fn bracket<'v>(values: &[&'v Value], inner: &str) -> Vec<&'v Value> {
             .filter(|item| {
                 find(item, path).first().is_some_and(|found| match found {
                     Value::String(text) => text == wanted,
-                    other => other.to_string() == wanted,
+                    other => wanted.parse::<Value>().is_ok_and(|wanted| wanted == **other),
                 })
             })
             .collect();

@@ -43,12 +43,26 @@ fn deployment(spec: Value) -> Value {
 #[test]
 fn a_conflict_names_manager_and_field() {
     let mut server = server();
-    apply(&mut server, "landfall", false, &deployment(json!({ "replicas": 2 }))).unwrap();
+    apply(
+        &mut server,
+        "landfall",
+        false,
+        &deployment(json!({ "replicas": 2 })),
+    )
+    .unwrap();
     let key = Key::new("apps", "Deployment", "default", "web");
     server
-        .update("kubectl-edit", &key, start(), |object| object["spec"]["replicas"] = 5.into())
+        .update("kubectl-edit", &key, start(), |object| {
+            object["spec"]["replicas"] = 5.into()
+        })
         .unwrap();
-    let refusal = apply(&mut server, "landfall", false, &deployment(json!({ "replicas": 2 }))).unwrap_err();
+    let refusal = apply(
+        &mut server,
+        "landfall",
+        false,
+        &deployment(json!({ "replicas": 2 })),
+    )
+    .unwrap_err();
     insta::assert_snapshot!(serde_json::to_string_pretty(&refusal.to_value()).unwrap(), @r#"
     {
       "kind": "Status",
@@ -73,8 +87,20 @@ fn a_conflict_names_manager_and_field() {
     }
     "#);
     // The same value is no conflict: then both have it.
-    apply(&mut server, "landfall", false, &deployment(json!({ "replicas": 5 }))).unwrap();
-    apply(&mut server, "landfall", true, &deployment(json!({ "replicas": 2 }))).unwrap();
+    apply(
+        &mut server,
+        "landfall",
+        false,
+        &deployment(json!({ "replicas": 5 })),
+    )
+    .unwrap();
+    apply(
+        &mut server,
+        "landfall",
+        true,
+        &deployment(json!({ "replicas": 2 })),
+    )
+    .unwrap();
     assert_eq!(web(&server)["spec"]["replicas"], 2);
 }
 
@@ -87,7 +113,13 @@ fn what_is_no_longer_applied_goes_unless_it_is_shared() {
         object["spec"]["template"]["spec"]["containers"] = container(env);
         object
     };
-    apply(&mut server, "one", false, &with(json!([{ "name": "A", "value": "1" }, { "name": "B", "value": "2" }]))).unwrap();
+    apply(
+        &mut server,
+        "one",
+        false,
+        &with(json!([{ "name": "A", "value": "1" }, { "name": "B", "value": "2" }])),
+    )
+    .unwrap();
     let sidecar = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
         "spec": { "template": { "spec": { "containers": [
@@ -102,14 +134,18 @@ fn what_is_no_longer_applied_goes_unless_it_is_shared() {
     let object = web(&server);
     // A was only the first one's, B both had, replicas fall back to their default.
     assert_eq!(object["spec"]["replicas"], 1);
-    let containers = object["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+    let containers = object["spec"]["template"]["spec"]["containers"]
+        .as_array()
+        .unwrap();
     assert_eq!(containers[0]["env"], json!([{ "name": "B", "value": "2" }]));
     assert_eq!(containers[1]["name"], "side");
     let mut nothing = sidecar.clone();
     nothing["spec"] = json!({});
     apply(&mut server, "two", false, &nothing).unwrap();
     let object = web(&server);
-    let containers = object["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+    let containers = object["spec"]["template"]["spec"]["containers"]
+        .as_array()
+        .unwrap();
     assert_eq!(containers.len(), 1);
     assert!(containers[0].get("env").is_none());
 }
@@ -117,16 +153,35 @@ fn what_is_no_longer_applied_goes_unless_it_is_shared() {
 #[test]
 fn an_update_takes_fields_over() {
     let mut server = server();
-    apply(&mut server, "landfall", false, &deployment(json!({ "replicas": 2, "paused": false }))).unwrap();
+    apply(
+        &mut server,
+        "landfall",
+        false,
+        &deployment(json!({ "replicas": 2, "paused": false })),
+    )
+    .unwrap();
     let key = Key::new("apps", "Deployment", "default", "web");
     server
-        .update("autoscaler", &key, start(), |object| object["spec"]["replicas"] = 7.into())
+        .update("autoscaler", &key, start(), |object| {
+            object["spec"]["replicas"] = 7.into()
+        })
         .unwrap();
     // The applier lets go of the field: it stays, as it is the autoscaler's now.
-    apply(&mut server, "landfall", false, &deployment(json!({ "paused": false }))).unwrap();
+    apply(
+        &mut server,
+        "landfall",
+        false,
+        &deployment(json!({ "paused": false })),
+    )
+    .unwrap();
     assert_eq!(web(&server)["spec"]["replicas"], 7);
     let owners = web(&server)["metadata"]["managedFields"].clone();
-    let who: Vec<&str> = owners.as_array().unwrap().iter().map(|entry| entry["manager"].as_str().unwrap()).collect();
+    let who: Vec<&str> = owners
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["manager"].as_str().unwrap())
+        .collect();
     assert_eq!(who, ["landfall", "autoscaler"]);
 }
 
@@ -157,8 +212,14 @@ impl Config {
             }
             items
         };
-        let env = self.variables.iter().map(|(name, value)| json!({ "name": name, "value": value }));
-        let ports = self.ports.iter().map(|(port, name)| json!({ "containerPort": port, "name": name }));
+        let env = self
+            .variables
+            .iter()
+            .map(|(name, value)| json!({ "name": name, "value": value }));
+        let ports = self
+            .ports
+            .iter()
+            .map(|(port, name)| json!({ "containerPort": port, "name": name }));
         let mut container = json!({ "name": "web" });
         if with_base {
             container["image"] = "a:1".into();

@@ -1,7 +1,7 @@
 //! The core by itself: what controllers and settling do.
 
-use landfall_apiserver::{ApiServer, Hooks, Key, Outcome, View, Webhook};
 use jiff::{SignedDuration, Timestamp};
+use landfall_apiserver::{ApiServer, Hooks, Key, Outcome, View, Webhook};
 use serde_json::{Value, json};
 
 use crate::world::{World, start};
@@ -80,7 +80,9 @@ fn propagation_decides_who_goes_first() {
             .alone
             .act(|server, now| server.remove_finalizer(&child, "example.com/wait", now));
         let end = world.alone.act(|server, _| names(server));
-        said.push_str(&format!("{policy}: {status} {left:?} then {settled:?} at last {end:?}\n"));
+        said.push_str(&format!(
+            "{policy}: {status} {left:?} then {settled:?} at last {end:?}\n"
+        ));
     }
     insta::assert_snapshot!(said);
 }
@@ -122,13 +124,28 @@ fn a_controller_changes_either_half() {
             },
         },
     });
-    let (key, first) = server.apply("landfall", false, deployment.clone(), start()).unwrap();
-    let (_, second) = server.apply("landfall", false, deployment, start() + SignedDuration::from_secs(9)).unwrap();
+    let (key, first) = server
+        .apply("landfall", false, deployment.clone(), start())
+        .unwrap();
+    let (_, second) = server
+        .apply(
+            "landfall",
+            false,
+            deployment,
+            start() + SignedDuration::from_secs(9),
+        )
+        .unwrap();
     assert_eq!((first, second), (Outcome::Created, Outcome::Same));
     let revision = server.revision();
     let status = json!({ "readyReplicas": 1, "observedGeneration": 1 });
-    assert_eq!(server.set_status("controller", &key, status.clone(), start()), Outcome::Changed);
-    assert_eq!(server.set_status("controller", &key, status, start()), Outcome::Same);
+    assert_eq!(
+        server.set_status("controller", &key, status.clone(), start()),
+        Outcome::Changed
+    );
+    assert_eq!(
+        server.set_status("controller", &key, status, start()),
+        Outcome::Same
+    );
     assert_eq!(server.revision(), revision + 1);
     let changed = server
         .update("autoscaler", &key, start(), |object| {
@@ -191,7 +208,9 @@ fn webhooks_have_their_say() {
         let (status, body) = world.send("/api/v1/namespaces/default/configmaps", &map("x"));
         let (elsewhere, _) = world.send("/api/v1/namespaces/kube-system/configmaps", &map("x"));
         let message = body["message"].as_str().unwrap_or("made");
-        said.push_str(&format!("{answer:?}, {policy}: {status} {message}; kube-system: {elsewhere}\n"));
+        said.push_str(&format!(
+            "{answer:?}, {policy}: {status} {message}; kube-system: {elsewhere}\n"
+        ));
     }
     insta::assert_snapshot!(said);
 }
@@ -206,7 +225,12 @@ fn lists_come_in_pages_and_selections() {
     }
     let names = |body: &str| -> Vec<String> {
         let list: Value = serde_json::from_str(body).unwrap();
-        list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+        list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect()
     };
     let (_, page) = world.ask("GET", "/api/v1/configmaps?limit=2");
     let list: Value = serde_json::from_str(&page).unwrap();
@@ -220,7 +244,10 @@ fn lists_come_in_pages_and_selections() {
     assert_eq!(select("labelSelector=half+notin+(first)"), ["c", "d", "e"]);
     assert_eq!(select("labelSelector=!half"), Vec::<String>::new());
     assert_eq!(select("fieldSelector=metadata.name%3Dd"), ["d"]);
-    assert_eq!(select("fieldSelector=metadata.name!%3Dd&labelSelector=half=second"), ["c", "e"]);
+    assert_eq!(
+        select("fieldSelector=metadata.name!%3Dd&labelSelector=half=second"),
+        ["c", "e"]
+    );
     let (status, _) = world.ask("GET", "/api/v1/configmaps?fieldSelector=data.a%3Db");
     assert_eq!(status, 400);
 }
@@ -233,8 +260,16 @@ fn a_watch_goes_on_from_where_it_was() {
     world.send("/api/v1/namespaces/default/configmaps", &map("b"));
     world.alone.act(|server, now| {
         let key = Key::new("", "ConfigMap", "default", "a");
-        server.update("test", &key, now, |object| object["metadata"]["labels"] = json!({ "in": "yes" })).unwrap();
-        server.update("test", &key, now, |object| object["metadata"]["labels"] = json!({ "in": "no" })).unwrap();
+        server
+            .update("test", &key, now, |object| {
+                object["metadata"]["labels"] = json!({ "in": "yes" })
+            })
+            .unwrap();
+        server
+            .update("test", &key, now, |object| {
+                object["metadata"]["labels"] = json!({ "in": "no" })
+            })
+            .unwrap();
         server.delete(&key, now);
     });
     let seen = |query: &str| -> Vec<String> {
@@ -243,7 +278,11 @@ fn a_watch_goes_on_from_where_it_was() {
             .lines()
             .map(|line| {
                 let event: Value = serde_json::from_str(line).unwrap();
-                format!("{} {}", event["type"].as_str().unwrap(), event["object"]["metadata"]["name"].as_str().unwrap_or("-"))
+                format!(
+                    "{} {}",
+                    event["type"].as_str().unwrap(),
+                    event["object"]["metadata"]["name"].as_str().unwrap_or("-")
+                )
             })
             .collect()
     };
@@ -255,15 +294,28 @@ fn a_watch_goes_on_from_where_it_was() {
         seen(&format!("resourceVersion={from}&labelSelector=in%3Dyes")),
         ["ADDED a", "DELETED a"]
     );
-    assert_eq!(seen("sendInitialEvents=true&allowWatchBookmarks=true"), ["ADDED b", "BOOKMARK -"]);
+    assert_eq!(
+        seen("sendInitialEvents=true&allowWatchBookmarks=true"),
+        ["ADDED b", "BOOKMARK -"]
+    );
     for count in 0..5000 {
         world.alone.act(|server, now| {
             let key = Key::new("", "ConfigMap", "default", "b");
-            server.update("test", &key, now, |object| object["data"]["count"] = count.to_string().into()).unwrap();
+            server
+                .update("test", &key, now, |object| {
+                    object["data"]["count"] = count.to_string().into()
+                })
+                .unwrap();
         });
     }
-    let (_, gone) = world.ask("GET", &format!("/api/v1/configmaps?watch=1&resourceVersion={from}"));
-    assert!(gone.starts_with(r#"{"type":"ERROR""#) && gone.contains("\"code\":410"), "{gone}");
+    let (_, gone) = world.ask(
+        "GET",
+        &format!("/api/v1/configmaps?watch=1&resourceVersion={from}"),
+    );
+    assert!(
+        gone.starts_with(r#"{"type":"ERROR""#) && gone.contains("\"code\":410"),
+        "{gone}"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Custom resource definitions: when their kinds are served, and what their schemas do.
 
-use landfall_apiserver::{ApiServer, Hooks, Key, View, Webhook};
 use jiff::{SignedDuration, Timestamp};
+use landfall_apiserver::{ApiServer, Hooks, Key, View, Webhook};
 use serde_json::{Value, json};
 
 use crate::world::{World, has_kubectl, start};
@@ -66,7 +66,11 @@ fn a_definition_brings_its_kind() {
     world.file("crd.yaml", WIDGETS);
     let widget = "---\n{ apiVersion: example.com/v1, kind: Widget, metadata: { name: one }, spec: SPEC }";
     let file = |world: &World, name: &str, spec: &str| world.file(name, &widget.replace("SPEC", spec));
-    file(&world, "one.yaml", "{ colour: red, parts: [{ name: a }], free: { any: { thing: 1 } } }");
+    file(
+        &world,
+        "one.yaml",
+        "{ colour: red, parts: [{ name: a }], free: { any: { thing: 1 } } }",
+    );
     file(&world, "blue.yaml", "{ colour: blue, size: 0, label: A1 }");
     file(&world, "typo.yaml", "{ colour: red, sise: 4 }");
     file(&world, "large.yaml", "{ colour: red, size: 11 }");
@@ -84,7 +88,9 @@ fn a_definition_brings_its_kind() {
     world.kubectl("scale widget one --replicas=5");
     let ready = json!({ "conditions": [{ "type": "Ready", "status": "True" }] });
     let key = Key::new("example.com", "Widget", "default", "one");
-    world.alone.act(|server, now| server.set_status("widget-controller", &key, ready, now));
+    world
+        .alone
+        .act(|server, now| server.set_status("widget-controller", &key, ready, now));
     world.later(200);
     world.kubectl("get widgets");
     world.kubectl("get widgets.v1beta1.example.com one -o jsonpath={.apiVersion}{\"\\n\"}");

@@ -94,7 +94,9 @@ fn a_rollout_is_waited_for_and_logs_are_read() {
         "conditions": [{ "type": "Available", "status": "True", "reason": "MinimumReplicasAvailable" }],
     });
     let key = Key::new("apps", "Deployment", "default", "web");
-    world.alone.act(|server, now| server.set_status("deployment-controller", &key, ready, now));
+    world
+        .alone
+        .act(|server, now| server.set_status("deployment-controller", &key, ready, now));
     world.kubectl("rollout status deployment/web --timeout=10s");
     world.kubectl("wait deployment/web --for=condition=Available --timeout=10s");
     world.kubectl("wait deployment/web --for=jsonpath={.status.readyReplicas}=2 --timeout=10s");
@@ -124,11 +126,16 @@ fn a_deletion_waits_for_finalizers() {
     world.file("more.yaml", &map("more"));
     world.kubectl("create -f shop.yaml");
     world.kubectl("create -n shop -f kept.yaml");
-    world.file("patch.json", r#"{"metadata":{"finalizers":["example.com/kept"]}}"#);
+    world.file(
+        "patch.json",
+        r#"{"metadata":{"finalizers":["example.com/kept"]}}"#,
+    );
     world.kubectl("patch configmap kept -n shop --type=merge --patch-file=patch.json");
     world.kubectl("delete namespace shop --wait=false");
     world.kubectl("get namespace shop");
-    world.kubectl("get namespace shop -o jsonpath={.status.conditions[?(@.status==\"True\")].message}{\"\\n\"}");
+    world.kubectl(
+        "get namespace shop -o jsonpath={.status.conditions[?(@.status==\"True\")].message}{\"\\n\"}",
+    );
     world.kubectl("create -n shop -f more.yaml");
     world.file("patch.json", r#"{"metadata":{"finalizers":null}}"#);
     world.kubectl("patch configmap kept -n shop --type=merge --patch-file=patch.json");
@@ -162,7 +169,10 @@ fn what_is_wrong_is_refused() {
     let mut world = World::new();
     world.file("typo.yaml", &WEB.replace("replicas: 2", "replica: 2"));
     world.file("type.yaml", &WEB.replace("replicas: 2", "replicas: two"));
-    world.file("selector.yaml", &WEB.replace("matchLabels: { app: web }", "matchLabels: { app: other }"));
+    world.file(
+        "selector.yaml",
+        &WEB.replace("matchLabels: { app: web }", "matchLabels: { app: other }"),
+    );
     world.file("name.yaml", &WEB.replace("  name: web\n", "  name: Web_1\n"));
     world.file("web.yaml", WEB);
     world.file("moved.yaml", &WEB.replace("{ app: web } }", "{ app: moved } }"));
@@ -197,7 +207,13 @@ fn a_watch_tells_what_happens() {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut seen = Vec::new();
-    let mut next = || seen.push(lines.next().map_or_else(|| "nothing more".to_owned(), Result::unwrap));
+    let mut next = || {
+        seen.push(
+            lines
+                .next()
+                .map_or_else(|| "nothing more".to_owned(), Result::unwrap),
+        )
+    };
     next();
     world.kubectl("create -f second.yaml");
     next();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
 use landfall_apiserver::serve::{Alone, Backend, ServerTls, kubeconfig, serve};
-use landfall_apiserver::{Answer, ApiServer, Key, Request};
+use landfall_apiserver::{Answer, ApiServer, Request};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -85,7 +85,7 @@ impl World {
     /// Runs `kubectl` and keeps what was said, for the snapshot of the session.
     pub(crate) fn kubectl(&mut self, line: &str) {
         let output = self.command(line).output().unwrap();
-        write!(self.said, "$ kubectl {line}\n").unwrap();
+        writeln!(self.said, "$ kubectl {line}").unwrap();
         for text in [output.stdout, output.stderr] {
             self.said.push_str(&String::from_utf8(text).unwrap());
         }
@@ -97,12 +97,9 @@ impl World {
     /// All that was said since the last time.
     pub(crate) fn session(&mut self) -> String {
         let folder = self.folder.path().display().to_string();
-        std::mem::take(&mut self.said).replace(&folder, "").replace(&self.url, "https://server")
-    }
-
-    pub(crate) fn get(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Option<Value> {
-        let key = Key::new(group, kind, namespace, name);
-        self.alone.act(|server, _| server.get(&key).map(|object| (**object).clone()))
+        std::mem::take(&mut self.said)
+            .replace(&folder, "")
+            .replace(&self.url, "https://server")
     }
 
     pub(crate) fn client(&self) -> kube::Client {
@@ -110,7 +107,9 @@ impl World {
         self.runtime.block_on(async {
             let config = kube::config::Kubeconfig::from_yaml(&config).unwrap();
             let options = kube::config::KubeConfigOptions::default();
-            let config = kube::Config::from_custom_kubeconfig(config, &options).await.unwrap();
+            let config = kube::Config::from_custom_kubeconfig(config, &options)
+                .await
+                .unwrap();
             kube::Client::try_from(config).unwrap()
         })
     }
@@ -139,7 +138,9 @@ impl World {
 
     fn whole(&self, request: &Request) -> (u16, Value) {
         let response = self.alone.handle(request);
-        let Answer::Whole(bytes) = response.body else { panic!("a watch was not asked for") };
+        let Answer::Whole(bytes) = response.body else {
+            panic!("a watch was not asked for")
+        };
         (response.status, serde_json::from_slice(&bytes).unwrap())
     }
 

@@ -192,19 +192,27 @@ pub(crate) async fn kubeconfig(arguments: &crate::cli::Kubeconfig) -> anyhow::Re
         "AWS_ENDPOINT_URL",
     ];
     for cluster in &clusters {
-        let mut variables = vec![("LANDFALL_ACCOUNT".to_owned(), facts.account.clone())];
-        variables.extend(
-            kept.iter()
-                .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))),
-        );
+        let variables = kept
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+        let call = [
+            "token",
+            "--cluster",
+            &cluster.name,
+            "--region",
+            &facts.region,
+            "--account",
+            &facts.account,
+        ];
         let entry = kubeconfig::Entry {
             context: cluster.name.clone(),
             endpoint: cluster.endpoint.clone(),
             ca_pem: clusters::certificate(cluster)?,
-            command: command.display().to_string(),
-            cluster: cluster.name.clone(),
-            region: facts.region.clone(),
-            variables,
+            user: kubeconfig::User::Exec {
+                command: command.display().to_string(),
+                arguments: call.map(str::to_owned).to_vec(),
+                variables: variables.collect(),
+            },
         };
         kubeconfig::write(&file, &entry, arguments.set_current)?;
     }

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use landfall_apiserver::serve::ServerTls;
+use landfall_kube::kubeconfig;
 use landfall_model::plan::Plan;
 use landfall_runner::{Clock, Look};
 use landfall_session::Session;
-use landfall_sim::{ScaledClock, WorldConfig, demo};
+use landfall_sim::{ScaledClock, World, WorldConfig, demo};
 use landfall_store::Lock;
+use tokio::io::AsyncBufReadExt as _;
 
 use super::apply::{report, steering};
 use super::{forecast, released, take};
@@ -35,7 +38,9 @@ pub(crate) async fn up(arguments: &crate::cli::Up, paint: Paint) -> anyhow::Resu
             (folder.path().to_owned(), Some(folder))
         }
     };
-    let session = simulated(&folder, arguments)?;
+    let (session, cloud) = simulated(&folder, arguments)?;
+    let served = folder.join("kubeconfig");
+    let _serving = Serving::begin(cloud, served.clone());
     println!("{}\n", paint.magenta(landfall_sim::BANNER));
     let file = std::fs::read_to_string(folder.join("platform.yaml"))?;
     part(paint, "The platform file", "platform.yaml");
@@ -52,7 +57,7 @@ pub(crate) async fn up(arguments: &crate::cli::Up, paint: Paint) -> anyhow::Resu
     }
 
     let lock = take(&session).await?;
-    let outcome = there_and_back(&session, &lock, &plan, &folder, paint).await;
+    let outcome = there_and_back(&session, &lock, &plan, &folder, arguments.stay, paint).await;
     let code = released(lock, outcome).await?;
     if code != 0 {
         return Ok(code);
@@ -74,6 +79,7 @@ async fn there_and_back(
     lock: &Lock,
     plan: &Plan,
     folder: &Path,
+    stay: bool,
     paint: Paint,
 ) -> anyhow::Result<u8> {
     part(paint, "Make it so", "landfall apply");
@@ -107,6 +113,8 @@ async fn there_and_back(
         show::plan(&again, &forecast(session, &again, AT_ONCE), paint)
     );
 
+    look_around(&folder.join("kubeconfig"), stay, paint).await?;
+
     part(paint, "Take it all back", "landfall destroy --include-retained");
     let (plan, seen) = session.rehearse(true).await?;
     let forecast = forecast(session, &plan, AT_ONCE);
@@ -118,7 +126,95 @@ async fn there_and_back(
     super::destroy::ended(session, &teardown, false, paint)
 }
 
-fn simulated(folder: &Path, arguments: &crate::cli::Up) -> anyhow::Result<Session> {
+/// What kubectl shows of the clusters, and time to look around.
+async fn look_around(kubeconfig: &Path, stay: bool, paint: Paint) -> anyhow::Result<()> {
+    if !kubeconfig.exists() {
+        return Ok(());
+    }
+    let file = kubeconfig.display();
+    part(
+        paint,
+        "What is in the cluster",
+        "kubectl get pods --all-namespaces",
+    );
+    let shown = tokio::process::Command::new("kubectl")
+        .args(["get", "pods", "--all-namespaces", "--kubeconfig"])
+        .arg(kubeconfig)
+        .output()
+        .await;
+    match shown {
+        Ok(shown) if shown.status.success() => print!("{}", String::from_utf8_lossy(&shown.stdout)),
+        Ok(shown) => eprint!("{}", String::from_utf8_lossy(&shown.stderr)),
+        Err(_) => println!("There is no kubectl here; any Kubernetes client takes {file}."),
+    }
+    if stay {
+        println!("\nThe cluster answers at `kubectl --kubeconfig {file}`. Enter or Ctrl-C goes on.");
+        let mut line = String::new();
+        let mut input = tokio::io::BufReader::new(tokio::io::stdin());
+        tokio::select! {
+            read = input.read_line(&mut line) => { read?; }
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    }
+    Ok(())
+}
+
+/// Serves every cluster of a simulated cloud on this machine, as soon as it answers, and ends with this.
+struct Serving(tokio::task::JoinHandle<()>);
+
+impl Serving {
+    /// Writes a kubeconfig once there is a cluster, with a context for each, called like it.
+    fn begin(cloud: Arc<World>, file: PathBuf) -> Serving {
+        Serving(tokio::spawn(async move {
+            let mut served = tokio::task::JoinSet::new();
+            let mut known: Vec<(String, String)> = Vec::new();
+            loop {
+                for cluster in cloud.clusters().into_iter().filter(|cluster| cluster.active) {
+                    let name = (cluster.region, cluster.name);
+                    if known.contains(&name) {
+                        continue;
+                    }
+                    match serve(&cloud, &name.0, &name.1, &file).await {
+                        Ok(serving) => drop(served.spawn(serving)),
+                        Err(error) => eprintln!("the cluster `{}` cannot be looked at: {error:#}", name.1),
+                    }
+                    known.push(name);
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+        }))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Serves one cluster, and tells how it is reached.
+async fn serve(
+    cloud: &Arc<World>,
+    region: &str,
+    name: &str,
+    file: &Path,
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let token = uuid::Uuid::new_v4().simple().to_string();
+    let backend = cloud.served(region, name, &token).context("it is gone")?;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+    let url = format!("https://{}", listener.local_addr()?);
+    let tls = ServerTls::generate(&["127.0.0.1", "localhost"])?;
+    let entry = kubeconfig::Entry {
+        context: name.to_owned(),
+        endpoint: url,
+        ca_pem: tls.ca_pem.clone(),
+        user: kubeconfig::User::Token(token),
+    };
+    kubeconfig::write(file, &entry, true)?;
+    Ok(landfall_apiserver::serve::serve(listener, tls, backend))
+}
+
+fn simulated(folder: &Path, arguments: &crate::cli::Up) -> anyhow::Result<(Session, Arc<World>)> {
     std::fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
     let path = folder.join("platform.yaml");
     if !path.exists() {
@@ -139,7 +235,7 @@ fn simulated(folder: &Path, arguments: &crate::cli::Up) -> anyhow::Result<Sessio
         ..WorldConfig::new(&facts.account, &facts.region)
     };
     let cloud = landfall_sim::World::new(config, clock.clone());
-    Ok(world::simulated(&loaded, clock, &cloud))
+    Ok((world::simulated(&loaded, clock, &cloud), cloud))
 }
 
 /// The play that is no blueprint.

@@ -114,10 +114,7 @@ fn application(object: &Value) -> Readiness {
         .flatten()
         .find(|one| one["type"].as_str().is_some_and(|kind| kind.ends_with("Error")));
     let Some(sync) = status["sync"]["status"].as_str() else {
-        return waiting(error.map_or_else(
-            || "Argo CD has not looked at it yet".to_owned(),
-            |error| said_by_argo(error),
-        ));
+        return waiting(error.map_or_else(|| "Argo CD has not looked at it yet".to_owned(), said_by_argo));
     };
     if !is_compared(spec, &status["sync"]["comparedTo"]) {
         return waiting("Argo CD has not seen the last change yet");

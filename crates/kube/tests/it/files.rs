@@ -2,17 +2,20 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use landfall_kube::kubeconfig::{Entry, write};
+use landfall_kube::kubeconfig::{Entry, User, write};
 
 fn entry(cluster: &str) -> Entry {
     Entry {
         context: format!("landfall-{cluster}"),
         endpoint: format!("https://{cluster}.example.com"),
         ca_pem: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(),
-        command: "landfall".to_owned(),
-        cluster: cluster.to_owned(),
-        region: "eu-west-1".to_owned(),
-        variables: vec![("AWS_PROFILE".to_owned(), "work".to_owned())],
+        user: User::Exec {
+            command: "landfall".to_owned(),
+            arguments: ["token", "--cluster", cluster, "--region", "eu-west-1"]
+                .map(str::to_owned)
+                .to_vec(),
+            variables: vec![("AWS_PROFILE".to_owned(), "work".to_owned())],
+        },
     }
 }
 

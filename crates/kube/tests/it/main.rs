@@ -7,6 +7,7 @@ mod crashes;
 mod drift;
 mod files;
 mod front;
+mod probing;
 mod refusals;
 mod removing;
 mod waiting;

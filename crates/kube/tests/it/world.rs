@@ -327,6 +327,16 @@ impl World {
             .expect("only our own server can be told what to do")
     }
 
+    /// How its clusters are found.
+    pub(crate) fn clusters(&self) -> Arc<dyn Clusters> {
+        self.clusters.clone()
+    }
+
+    /// The time it lives by.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
     pub(crate) fn api(&self) -> MutexGuard<'_, ApiServer> {
         self.own().api.lock().unwrap()
     }

@@ -37,6 +37,8 @@ pub(crate) struct Cluster {
     /// Its node groups, as `stack/logical id`.
     pub(crate) groups: BTreeSet<String>,
     pub(crate) addons: BTreeSet<String>,
+    /// The pools of machines that EKS makes by itself, with the role of their machines.
+    pub(crate) pools: Option<(Vec<String>, String)>,
     /// Everything that clients see of it.
     pub(crate) api: ApiServer,
     /// What its API server is told about the world.
@@ -124,6 +126,7 @@ impl Cluster {
             status: Status::default(),
             groups: BTreeSet::new(),
             addons: BTreeSet::new(),
+            pools: None,
             api,
             meddling,
             fates: BTreeMap::new(),

@@ -59,7 +59,7 @@ fn words(text: &str) -> Vec<String> {
 fn parse(text: &str) -> Vec<Command> {
     let words = words(text);
     let ends = |word: &String| matches!(word.as_str(), ";" | "&&" | "||" | "|");
-    words.split(ends).filter_map(|command| one(command)).collect()
+    words.split(ends).filter_map(one).collect()
 }
 
 fn one(words: &[String]) -> Option<Command> {

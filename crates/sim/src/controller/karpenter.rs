@@ -3,6 +3,7 @@
 use landfall_apiserver::Key;
 use serde_json::{Value, json};
 
+use super::operators::{AUTO_MODE_GROUP, waits_for_machine};
 use super::{Again, tags};
 use crate::cluster::{Cluster, Controller, object};
 use crate::durations;
@@ -13,9 +14,12 @@ use crate::world::State;
 const MANAGER: &str = "karpenter";
 const GROUP: &str = "karpenter.sh";
 const AWS: &str = "karpenter.k8s.aws";
-const AWS_VERSION: &str = "karpenter.k8s.aws/v1";
 const FINALIZER: &str = "karpenter.sh/termination";
-const CLASS_FINALIZER: &str = "karpenter.k8s.aws/termination";
+/// Classes of machines, and what holds each back while there are machines of it.
+const CLASSES: [(&str, &str, &str); 2] = [
+    (AWS, "EC2NodeClass", "karpenter.k8s.aws/termination"),
+    (AUTO_MODE_GROUP, "NodeClass", "eks.amazonaws.com/termination"),
+];
 
 /// Whether a pool may have machines at all.
 fn may_grow(pool: &Value) -> bool {
@@ -39,10 +43,8 @@ fn all_hold(object: &Value, kinds: &[&str], now: &str) -> Value {
 fn missing_class(cluster: &Cluster, pool: &Value) -> Option<String> {
     let class = &pool["spec"]["template"]["spec"]["nodeClassRef"];
     let name = class["name"].as_str()?;
-    if class["group"] != AWS {
-        return None;
-    }
-    let key = object::key(AWS_VERSION, "EC2NodeClass", "", name);
+    let (group, kind, _) = CLASSES.into_iter().find(|(group, ..)| class["group"] == *group)?;
+    let key = object::key(&format!("{group}/v1"), kind, "", name);
     cluster.api.get(&key).is_none().then(|| name.to_owned())
 }
 
@@ -54,14 +56,18 @@ impl State {
         now: u64,
         again: &mut Again,
     ) {
-        let classes = cluster.all(AWS, "EC2NodeClass");
-        let of_class = classes.iter().find_map(|(_, class)| {
+        let classes = CLASSES.into_iter().flat_map(|(group, kind, finalizer)| {
+            let all = cluster.all(group, kind).into_iter();
+            all.map(move |(key, class)| (key, class, finalizer))
+        });
+        let classes: Vec<_> = classes.collect();
+        let of_class = classes.iter().find_map(|(_, class, _)| {
             let tag = &class["spec"]["tags"][landfall_model::work::TAG_PLATFORM];
             tag.as_str().map(str::to_owned)
         });
         let platform = of_class.as_deref().or(platform);
         let text = cluster.text(now);
-        for (key, class) in &classes {
+        for (key, class, finalizer) in &classes {
             if object::is_going(class) {
                 let names = |claim: &Value| claim["spec"]["nodeClassRef"]["name"] == key.name.as_str();
                 let used = cluster
@@ -71,11 +77,11 @@ impl State {
                 if used {
                     again.soon();
                 } else {
-                    cluster.remove_finalizer(key, CLASS_FINALIZER, now);
+                    cluster.remove_finalizer(key, finalizer, now);
                 }
                 continue;
             }
-            cluster.add_finalizer(MANAGER, key, CLASS_FINALIZER, now);
+            cluster.add_finalizer(MANAGER, key, finalizer, now);
             let conditions = [
                 "AMIsReady",
                 "InstanceProfileReady",
@@ -128,11 +134,27 @@ impl State {
                 now,
             );
             let running = machines.iter().any(|id| !self.things[id].is_going());
-            if !running && may_grow(&pool) {
+            if !running && may_grow(&pool) && self.is_asked(cluster, &pool, now) {
                 self.launch(cluster, &key, purpose, platform, now, again);
             }
         }
         self.node_claims(cluster, now, again);
+    }
+
+    /// Whether a pool is to have a machine now. EKS starts one when a pod waits for it, and only one at a time.
+    fn is_asked(&self, cluster: &Cluster, pool: &Value, now: u64) -> bool {
+        let template = &pool["spec"]["template"]["spec"];
+        if template["nodeClassRef"]["group"] != AUTO_MODE_GROUP {
+            return true;
+        }
+        let mut machines = self.things.values().filter(|thing| thing.kind == INSTANCE);
+        let comes =
+            machines.any(|thing| thing.belongs_to(cluster.uid) && thing.ready_at > now && !thing.is_going());
+        let taints = template["taints"].as_array().into_iter().flatten();
+        let is_free = taints
+            .into_iter()
+            .all(|taint| taint["effect"] == "PreferNoSchedule");
+        is_free && !comes && waits_for_machine(cluster)
     }
 
     fn launch(

@@ -24,21 +24,66 @@ const KINDS: [(&str, &str); 3] = [
     (GATEWAYS, "Gateway"),
 ];
 
-/// Whether an object asks for a load balancer.
-fn wants_one(cluster: &Cluster, key: &Key, object: &Value) -> bool {
+/// What tells one such controller from another.
+pub(super) struct By {
+    /// What Ingress classes call it.
+    ingress: &'static str,
+    /// What services call it, and whether it takes those that call nobody.
+    service: (&'static str, bool),
+    /// Whether it looks after Gateways.
+    gateways: bool,
+    /// How its finalizers end.
+    finalizer: &'static str,
+}
+
+/// The controller that one installs.
+pub(super) const OWN: By = By {
+    ingress: "ingress.k8s.aws/alb",
+    service: ("service.k8s.aws/nlb", true),
+    gateways: true,
+    finalizer: "k8s.aws/resources",
+};
+
+/// The one that EKS runs in Auto Mode.
+pub(super) const OF_EKS: By = By {
+    ingress: "eks.amazonaws.com/alb",
+    service: ("eks.amazonaws.com/nlb", false),
+    gateways: false,
+    finalizer: "eks.amazonaws.com/resources",
+};
+
+/// Whether an object asks for a load balancer by this controller.
+fn wants_one(cluster: &Cluster, by: &By, key: &Key, object: &Value) -> bool {
     match key.kind.as_str() {
-        "Service" => object["spec"]["type"] == "LoadBalancer",
-        "Ingress" => is_ours(object),
-        _ => gateway_is_ours(cluster, object),
+        "Service" => {
+            let class = object["spec"]["loadBalancerClass"].as_str();
+            object["spec"]["type"] == "LoadBalancer"
+                && class.map_or(by.service.1, |class| class == by.service.0)
+        }
+        "Ingress" => asked(cluster, object) == by.ingress,
+        _ => by.gateways && gateway_is_ours(cluster, object),
     }
 }
 
-/// Whether an Ingress is for this controller and not for another one.
-fn is_ours(ingress: &Value) -> bool {
+/// Which controller an Ingress asks for.
+fn asked(cluster: &Cluster, ingress: &Value) -> String {
     let class = ingress["spec"]["ingressClassName"]
         .as_str()
         .or_else(|| object::annotation(ingress, "kubernetes.io/ingress.class"));
-    class.is_none_or(|class| class.starts_with("alb"))
+    let is_default =
+        |one: &Value| object::annotation(one, "ingressclass.kubernetes.io/is-default-class") == Some("true");
+    let mut classes = cluster.api.of_kind("networking.k8s.io", "IngressClass");
+    let found = classes.find(|(key, one)| class.map_or_else(|| is_default(one), |class| key.name == class));
+    match (found, class) {
+        (Some((_, found)), _) => found["spec"]["controller"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+        // Its chart makes a class of this name.
+        (None, Some(class)) if class.starts_with("alb") => OWN.ingress.to_owned(),
+        (None, Some(_)) => String::new(),
+        (None, None) => OWN.ingress.to_owned(),
+    }
 }
 
 /// Whether a Gateway is: its class names the controller.
@@ -52,11 +97,10 @@ fn gateway_is_ours(cluster: &Cluster, gateway: &Value) -> bool {
     })
 }
 
-fn finalizer(kind: &str) -> &'static str {
+fn finalizer(by: &By, kind: &str) -> String {
     match kind {
-        "Service" => "service.k8s.aws/resources",
-        "Ingress" => "ingress.k8s.aws/resources",
-        _ => "gateway.k8s.aws/alb",
+        "Gateway" => "gateway.k8s.aws/alb".to_owned(),
+        kind => format!("{}.{}", kind.to_lowercase(), by.finalizer),
     }
 }
 
@@ -129,22 +173,26 @@ impl State {
         &mut self,
         cluster: &mut Cluster,
         platform: Option<&str>,
+        by: &By,
         now: u64,
         again: &mut Again,
     ) {
-        accept_gateways(cluster, now);
+        if by.gateways {
+            accept_gateways(cluster, now);
+        }
         let mut all: Vec<(Key, Arc<Value>)> = Vec::new();
         for (group, kind) in KINDS {
             let some = cluster.api.of_kind(group, kind).filter(|(key, one)| {
-                object::has_finalizer(one, finalizer(kind)) || wants_one(cluster, key, one)
+                object::has_finalizer(one, &finalizer(by, kind)) || wants_one(cluster, by, key, one)
             });
             all.extend(some.map(|(key, one)| (key.clone(), one.clone())));
         }
         for (key, one) in all {
-            if object::is_going(&one) || !wants_one(cluster, &key, &one) {
-                self.unmake_load_balancer(cluster, &key, now, again);
+            if object::is_going(&one) || !wants_one(cluster, by, &key, &one) {
+                self.unmake_load_balancer(cluster, &key, &finalizer(by, &key.kind), now, again);
             } else {
-                self.make_load_balancer(cluster, (&key, &one), platform, now, again);
+                let finalizer = finalizer(by, &key.kind);
+                self.make_load_balancer(cluster, (&key, &one, &finalizer), platform, now, again);
             }
         }
     }
@@ -170,7 +218,7 @@ impl State {
     fn make_load_balancer(
         &mut self,
         cluster: &mut Cluster,
-        (key, asking): (&Key, &Value),
+        (key, asking, finalizer): (&Key, &Value, &str),
         platform: Option<&str>,
         now: u64,
         again: &mut Again,
@@ -254,7 +302,7 @@ impl State {
             let made = &self.things[&load_balancer];
             (made.ready_at, made.id.clone())
         };
-        cluster.add_finalizer(MANAGER, key, finalizer(&key.kind), now);
+        cluster.add_finalizer(MANAGER, key, finalizer, now);
         if is_new && object::has_address(asking) {
             // Somebody deleted the one it had.
             cluster.set_status(MANAGER, key, json!({}), now);
@@ -278,7 +326,14 @@ impl State {
         }
     }
 
-    fn unmake_load_balancer(&mut self, cluster: &mut Cluster, key: &Key, now: u64, again: &mut Again) {
+    fn unmake_load_balancer(
+        &mut self,
+        cluster: &mut Cluster,
+        key: &Key,
+        finalizer: &str,
+        now: u64,
+        again: &mut Again,
+    ) {
         let made = self.made_for(cluster, key);
         if made.load_balancer.is_some()
             && self
@@ -317,7 +372,7 @@ impl State {
                 return;
             }
         }
-        cluster.remove_finalizer(key, finalizer(&key.kind), now);
+        cluster.remove_finalizer(key, finalizer, now);
     }
 
     fn is_group_used(&self, group: ThingId) -> bool {

@@ -12,7 +12,6 @@ mod helm;
 mod install;
 mod karpenter;
 mod load_balancer;
-#[cfg_attr(not(test), expect(dead_code, reason = "asked by pods that probe connections"))]
 mod network_policy;
 mod nodes;
 mod operators;
@@ -24,6 +23,8 @@ mod workloads;
 use std::collections::BTreeMap;
 
 use landfall_model::work::TAG_PLATFORM;
+
+pub(crate) use operators::AUTO_MODE;
 
 use crate::cluster::{Cluster, Controller, Status, object};
 use crate::world::State;
@@ -78,24 +79,24 @@ impl State {
             self.argo(cluster, now, again);
         }
         self.flux(cluster, now, again);
+        let of_eks = cluster.runs(AUTO_MODE);
         if let Some(marks) = cluster.lives(Controller::LoadBalancer) {
-            self.load_balancers(cluster, marks.as_deref(), now, again);
+            self.load_balancers(cluster, marks.as_deref(), &load_balancer::OWN, now, again);
         }
-        if let Some(marks) = cluster.lives(Controller::Volume) {
+        if let Some(marks) = &of_eks {
+            self.load_balancers(cluster, marks.as_deref(), &load_balancer::OF_EKS, now, again);
+        }
+        if let Some(marks) = cluster.lives(Controller::Volume).or_else(|| of_eks.clone()) {
             self.volumes(cluster, marks.as_deref(), now, again);
         }
-        if let Some(marks) = cluster.lives(Controller::Karpenter) {
+        if let Some(marks) = cluster.lives(Controller::Karpenter).or(of_eks) {
             self.karpenter(cluster, marks.as_deref(), now, again);
         }
         self.operators(cluster, now, again);
     }
 
-    /// An add-on runs, or a capability of the cluster: its kinds are known from now on.
-    pub(crate) fn bring(&mut self, place: usize, addon: &str, now: u64) {
-        let chart = match addon {
-            "argocd-application-controller" => "argo-cd",
-            other => other,
-        };
+    /// The kinds that a chart brings are known from now on.
+    pub(crate) fn define(&mut self, place: usize, chart: &str, now: u64) {
         let definitions = charts::named(chart)
             .map(charts::Chart::definitions)
             .unwrap_or_default();
@@ -105,6 +106,16 @@ impl State {
             // Somebody else may have brought them.
             let _ = cluster.api.apply("eks", true, body, at);
         }
+    }
+
+    /// An add-on runs, or a capability of the cluster: its kinds are known from now on.
+    pub(crate) fn bring(&mut self, place: usize, addon: &str, now: u64) {
+        let chart = match addon {
+            "argocd-application-controller" => "argo-cd",
+            other => other,
+        };
+        self.define(place, chart, now);
+        let cluster = &mut self.clusters[place];
         cluster.addons.insert(addon.to_owned());
         if addon == "argocd-application-controller" {
             install::make_namespace(cluster, "eks", "argocd", now);

@@ -210,7 +210,7 @@ fn contains(cidr: &str, address: IpAddr) -> bool {
 }
 
 /// Whether labels fit a selector. One that is empty fits everything.
-fn fits(selector: &Value, labels: &Value) -> bool {
+pub(super) fn fits(selector: &Value, labels: &Value) -> bool {
     let exact = selector["matchLabels"].as_object();
     let expressions = selector["matchExpressions"].as_array();
     exact

@@ -234,7 +234,7 @@ impl State {
         let node = pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned();
         if ends(pod) {
             let result = match self.run_helm(cluster, key, pod, now) {
-                Ran::Done => Ok(()),
+                Ran::Done => self.run_once(cluster, pod),
                 Ran::Failed(said) => Err(said),
                 Ran::Waits => return,
             };
@@ -273,6 +273,18 @@ impl State {
         let image = pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
         let said = format!("Successfully pulled image \"{image}\"");
         event(cluster, key, pod, "Normal", "Pulled", &said, now);
+    }
+}
+
+impl State {
+    /// What a pod that ends by itself does, of what can be done here. Everything else is taken to succeed.
+    fn run_once(&mut self, cluster: &mut Cluster, pod: &Value) -> Result<(), String> {
+        let container = &pod["spec"]["containers"][0];
+        let image = container["image"].as_str().unwrap_or_default();
+        if image.contains("/external-dns:") {
+            self.record_once(cluster);
+        }
+        super::operators::judge(self, cluster, pod).unwrap_or(Ok(()))
     }
 }
 

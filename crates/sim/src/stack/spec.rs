@@ -392,6 +392,22 @@ impl Spec {
     }
 
     /// Its parameters' values.
+    /// A property of a resource as it comes out, by its path with dots; all of them without one.
+    pub(crate) fn value(&self, id: &str, name: &str) -> Option<&Value> {
+        let mut value = &self.resolved.resources.get(id)?.properties;
+        for part in name.split('.').filter(|part| !part.is_empty()) {
+            value = &value[part];
+        }
+        (!value.is_null()).then_some(value)
+    }
+
+    /// The resource of the same stack that a value means, when it plainly means one.
+    pub(crate) fn refers<'a>(&self, value: &'a Value) -> Option<&'a str> {
+        refers_to(value)
+            .map(|(id, _)| id)
+            .filter(|id| self.interface.resources.contains_key(*id))
+    }
+
     pub(crate) fn values(&self) -> impl Iterator<Item = &String> {
         self.parameters.values()
     }

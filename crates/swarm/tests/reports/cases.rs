@@ -426,7 +426,7 @@ fn in_the_demo() -> Vec<Case> {
             "Deployment/karpenter",
             "CrashLoopBackOff: the last words were: AccessDenied, not authorized to perform: ec2:DescribeInstanceTypes, status code: 403",
         )),
-        Case::new("what_is_applied_is_deleted_by_somebody", demo(), "it was deleted meanwhile", "shop/web")
+        Case::new("what_is_applied_is_deleted_by_somebody", demo(), "somebody deleted it since it was applied", "shop/web")
             .fault(no_image("Deployment/web", "registry.example/shop:1"))
             .fault(Fault::HumanDeletes {
                 target: Target::Object {
@@ -439,7 +439,9 @@ fn in_the_demo() -> Vec<Case> {
             }),
     ];
     all.extend(PODS.iter().map(|(name, reason)| {
-        Case::new(name, demo(), *reason, "shop/web").fault(never_ready("Deployment/web", reason))
+        // The word in front of a reason is told apart from what it is about.
+        let says = reason.split_once(": ").map_or(*reason, |(_, words)| words);
+        Case::new(name, demo(), says, "shop/web").fault(never_ready("Deployment/web", reason))
     }));
     all
 }
@@ -474,7 +476,7 @@ fn objects() -> Vec<Case> {
         Case::new(
             "no_load_balancer_controller",
             cluster(&shop),
-            "no load balancer controller runs",
+            "has given it no address yet",
             "shop/web",
         )
         .then(Then::Writes(whole.clone())),
@@ -482,8 +484,8 @@ fn objects() -> Vec<Case> {
         Case::new(
             "no_volume_driver",
             without_volumes(),
-            "ebs.csi.aws.com does not run",
-            "shop/orders",
+            "unbound immediate PersistentVolumeClaims",
+            "shop/web",
         )
         .then(Then::Writes(whole.clone())),
         Case::new("cluster_name_mistyped", typo, "no cluster of this name", "acmee")
@@ -498,8 +500,8 @@ fn objects() -> Vec<Case> {
         Case::new(
             "definition_never_established",
             manifest(&format!("{WIDGETS}---\n{WIDGET}")),
-            "no matches for kind",
-            "default/first",
+            "its condition Established is not there yet",
+            "widgets.factory.example.com",
         )
         .fault(Fault::CrdLate {
             kind: "Widget".to_owned(),
@@ -529,7 +531,7 @@ fn objects() -> Vec<Case> {
         Case::new(
             "load_balancer_not_in_time",
             hurried("30s"),
-            "its load balancer is not active yet",
+            "has given it no address yet",
             "default/web",
         )
         .then(Then::Writes(hurried("15m"))),

@@ -254,9 +254,16 @@ fn differences(resource: &RequestResource, wanted: &Value, seen: &Value) -> Vec<
 impl<'a> Ready<'a> {
     /// The step's work as far as it is known; nothing when it is not known where to ask.
     fn of(step: &'a Step) -> Option<(Ready<'a>, bool)> {
+        Ready::at(step, None)
+    }
+
+    /// As [`Ready::of`]; where the API is may come from what was remembered, when other steps have yet to say it.
+    fn at(step: &'a Step, before: Option<&'a Address>) -> Option<(Ready<'a>, bool)> {
         let work = work(step);
-        let (Known::Value(url), Known::Value(auth)) = (&work.url, &work.auth) else {
-            return None;
+        let (url, auth) = match (&work.url, &work.auth, before) {
+            (Known::Value(url), Known::Value(auth), _) => (url, auth),
+            (_, _, Some(before)) => (&before.url, &before.auth),
+            _ => return None,
         };
         let resources: Vec<&RequestResource> = work
             .resources
@@ -355,11 +362,12 @@ impl Provider for Requests {
     }
 
     async fn observe(&self, step: &Step) -> Result<Observed, ObserveError> {
-        let Some((ready, complete)) = Ready::of(step) else {
+        let before = self.before(&step.id);
+        let Some((ready, complete)) = Ready::at(step, before.as_ref()) else {
             return Ok(Observed::absent());
         };
         let doing = || format!("could not look at what {} keeps", crate::http::shown(ready.url));
-        if let Some(before) = self.before(&step.id).filter(|before| before.url != ready.url) {
+        if let Some(before) = before.as_ref().filter(|before| before.url != ready.url) {
             return Ok(Observed {
                 standing: Standing::Foreign {
                     why: format!(
