@@ -88,6 +88,51 @@ pub(crate) fn slow(key: &Key) -> String {
     )
 }
 
+/// Who would give something an address, and does not.
+pub(crate) enum Giver {
+    /// It names a class that is not there.
+    NoClass {
+        /// The kind of the class.
+        kind: &'static str,
+        name: String,
+    },
+    /// A controller, by the name its workload has in the label `app.kubernetes.io/name`.
+    Workload {
+        name: &'static str,
+        /// What leaves it to this controller.
+        of: String,
+    },
+}
+
+/// When nobody gives something an address.
+pub(crate) fn no_address(giver: &Giver) -> String {
+    let advice = match giver {
+        Giver::NoClass { kind, .. } => format!(
+            "`kubectl get {}` shows which there are: name one of these, or let the component that brings the class be done before \
+             this step",
+            kind.to_lowercase()
+        ),
+        Giver::Workload { name, .. } => format!(
+            "`kubectl get pods -A -l app.kubernetes.io/name={name}` shows whether it is installed and what holds its pods up: let the \
+             component that installs it be done before this step, or mend its pods"
+        ),
+    };
+    format!("{advice}; {AGAIN}")
+}
+
+/// When somebody deletes what was applied, again and again or once.
+pub(crate) fn deleted(key: &Key) -> String {
+    let place = match key.namespace.as_str() {
+        "" => String::new(),
+        namespace => format!(" or everything in namespace {namespace}"),
+    };
+    format!(
+        "find out who deletes {key}{place} (another tool that prunes what it does not know, a clean-up job, a person: the cluster's \
+         audit log names them, where it is switched on) and stop that; {AGAIN}",
+        key = key.for_kubectl()
+    )
+}
+
 /// When a Job that cleans up before a removal has failed.
 pub(crate) fn clean_up_failed(key: &Key) -> String {
     format!(

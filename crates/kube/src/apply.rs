@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
 use landfall_model::provider::{Applied, Cause, Failure, Outcome};
 use landfall_model::work::{ObjectsWork, Step};
 use landfall_runner::{ApplyError, Clock, Progress};
@@ -22,7 +23,7 @@ use crate::link::{APPLY, Dialled, Link};
 use crate::looks::Looks;
 use crate::stand::{self, Standing};
 use crate::trouble::{DELETING, FOREIGN, NO_KIND, Refusal, Trouble};
-use crate::{MANAGER, Objects, advice, quiesce};
+use crate::{MANAGER, Objects, advice, quiesce, remove};
 
 /// How many objects are applied at once.
 const AT_ONCE: usize = 8;
@@ -183,6 +184,13 @@ impl Applying<'_> {
         self.deadline.within()
     }
 
+    /// When this began, as objects tell time.
+    pub(crate) fn began(&self) -> Timestamp {
+        let spent = self.link.clock.millis().saturating_sub(self.deadline.began);
+        let spent = SignedDuration::from_millis(i64::try_from(spent).unwrap_or(i64::MAX));
+        self.link.now().checked_sub(spent).unwrap_or(Timestamp::MIN)
+    }
+
     pub(crate) fn note(&self, note: String) {
         self.notes
             .lock()
@@ -274,10 +282,16 @@ impl Applying<'_> {
     }
 
     async fn write_parent(&self, keys: &BTreeSet<Key>, more: &[GroupKind]) -> Result<(), ApplyError> {
-        self.set
-            .write_parent(self.link, keys, more, &self.work.controls)
-            .await
-            .map_err(|trouble| self.failing(trouble))
+        let key = self.set.parent_key();
+        let mut patience = Patience::new(self, &key);
+        loop {
+            let controls = &self.work.controls;
+            match self.set.write_parent(self.link, keys, more, controls).await {
+                Ok(()) => return Ok(()),
+                Err(Trouble::Refused(refusal)) => patience.wait(*refusal).await?,
+                Err(trouble) => return Err(self.failing(trouble)),
+            }
+        }
     }
 
     /// Applies everything, rank by rank. Tells how many were made and how many changed.
@@ -313,40 +327,22 @@ impl Applying<'_> {
         members: &Members,
         (done, all): (&AtomicUsize, usize),
     ) -> Result<Put, ApplyError> {
-        let mut looks = Looks::new();
-        let mut told = String::new();
+        let key = one.key.clone();
+        let mut patience = Patience::new(self, &key);
         let mut seen = members.objects.get(&one.key).cloned();
         let mut one = one.clone();
         let mut outcome = None;
         loop {
-            let refusal = match self.try_put(&mut one, seen.take(), &mut outcome).await {
+            match self.try_put(&mut one, seen.take(), &mut outcome).await {
                 Ok(put) => {
                     let count = done.fetch_add(1, Ordering::Relaxed) + 1;
                     self.progress
                         .count(count, all, format!("applied {}", one.key.said()));
                     return Ok(outcome.unwrap_or(put));
                 }
-                Err(Trouble::Refused(refusal)) => refusal,
+                Err(Trouble::Refused(refusal)) => patience.wait(*refusal).await?,
                 Err(trouble) => return Err(self.failing(trouble)),
-            };
-            if !refusal.passes() || self.is_over() {
-                let way_out = advice::refused(&one.key, &refusal);
-                return Err(Failure {
-                    summary: format!("the {} could not be applied", one.key.said()),
-                    cause: Some(self.cause(&one.key, "Refused", refusal.message)),
-                    way_out: Some(way_out),
-                }
-                .into());
             }
-            if told != refusal.message {
-                self.progress.say(format!(
-                    "{} is not taken yet: {}",
-                    one.key.said(),
-                    refusal.message
-                ));
-                told = refusal.message;
-            }
-            self.link.clock.sleep(looks.next()).await;
         }
     }
 
@@ -523,7 +519,11 @@ impl Applying<'_> {
         let discovery = self.link.discovery().await?;
         let mut left = self.set.members(self.link, &discovery, []).await?.objects;
         left.retain(|key, _| !wanted.contains(key));
-        let deletes = left.iter().filter_map(|(key, object)| {
+        // In the order of a removal: what has a finalizer goes while the controller of it still runs.
+        let rank = |key: &Key| remove::rank(key, true);
+        let next = left.keys().map(rank).min();
+        let deletes = left.iter().filter(|(key, _)| Some(rank(key)) == next);
+        let deletes = deletes.filter_map(|(key, object)| {
             let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
             let path = discovery.preferred(&key.group_kind())?.path_of(key);
             asked.insert(uid.to_owned()).then_some((path, object))
@@ -535,6 +535,47 @@ impl Applying<'_> {
             stream::iter(deletes).buffer_unordered(AT_ONCE).collect().await;
         deleted.into_iter().collect::<Result<(), Trouble>>()?;
         Ok(left)
+    }
+}
+
+/// How an object that is refused for now is waited for.
+struct Patience<'a> {
+    applying: &'a Applying<'a>,
+    key: &'a Key,
+    looks: Looks,
+    told: String,
+}
+
+impl<'a> Patience<'a> {
+    fn new(applying: &'a Applying<'a>, key: &'a Key) -> Patience<'a> {
+        Patience {
+            applying,
+            key,
+            looks: Looks::new(),
+            told: String::new(),
+        }
+    }
+
+    /// Waits until it is worth another try, or says why it is not.
+    async fn wait(&mut self, refusal: Refusal) -> Result<(), Failure> {
+        let Patience { applying, key, .. } = self;
+        if !refusal.passes() || applying.is_over() {
+            let way_out = advice::refused(key, &refusal);
+            return Err(Failure {
+                summary: format!("the {} could not be applied", key.said()),
+                cause: Some(applying.cause(key, "Refused", refusal.message)),
+                way_out: Some(way_out),
+            });
+        }
+        if self.told != refusal.message {
+            let said = key.said();
+            applying
+                .progress
+                .say(format!("{said} is not taken yet: {}", refusal.message));
+            self.told = refusal.message;
+        }
+        applying.link.clock.sleep(self.looks.next()).await;
+        Ok(())
     }
 }
 

@@ -43,6 +43,17 @@ pub(crate) fn owner(object: &Value) -> Option<(&str, StepId)> {
     Some((platform?, StepId::new(component?, step?)))
 }
 
+/// Whether an object only looks as if it were of a set. Controllers copy the labels of an object to what they make for
+/// it (of an ExternalSecret to its Secret, of a Service to its Endpoints), and who takes such a copy for a member
+/// deletes it as soon as no manifest names it. What was applied by us says so in its managed fields; an object without
+/// any tells nothing, and is believed.
+pub(crate) fn is_copy(object: &Value) -> bool {
+    let managers = object["metadata"]["managedFields"].as_array();
+    let managers = managers.map(Vec::as_slice).unwrap_or_default();
+    let applied = |one: &Value| one["manager"] == crate::MANAGER && one["operation"] == "Apply";
+    !managers.is_empty() && !managers.iter().any(applied)
+}
+
 /// One step's set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Set {
@@ -91,6 +102,16 @@ impl Set {
         format!("/api/v1/namespaces/{HOME}/configmaps/{}", self.name())
     }
 
+    /// What names the ConfigMap that stands for it.
+    pub(crate) fn parent_key(&self) -> Key {
+        Key {
+            namespace: HOME.to_owned(),
+            kind: "ConfigMap".to_owned(),
+            group: String::new(),
+            name: self.name(),
+        }
+    }
+
     /// The id of the set, from the name of its parent as the KEP has it: name, namespace, kind, group.
     pub(crate) fn id(&self) -> String {
         let hash = digest::sha256_url(&format!("{}.{HOME}.ConfigMap.", self.name()));
@@ -121,7 +142,9 @@ impl Set {
         all.extend(parent.iter().flat_map(kinds_of));
         let selector = format!("{PART_OF}={}", self.id());
         let listed = list_all(link, discovery, all, &selector).await?;
-        let ours = listed.into_iter().filter(|object| self.may_have(object));
+        let ours = listed
+            .into_iter()
+            .filter(|object| self.may_have(object) && !is_copy(object));
         let objects = ours.map(|object| (Key::of(&object), object)).collect();
         Ok(Members { parent, objects })
     }

@@ -115,7 +115,26 @@ pub async fn from_file(path: &Path, context: Option<&str>) -> Result<kube::Clien
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
     let mut config = config.map_err(|error| failed(error.into()))?;
     config.default_retry = false;
-    kube::Client::try_from(config).map_err(|error| failed(error.into()))
+    kube::Client::try_from(config).map_err(|error| match error {
+        kube::Error::Auth(auth) => failed(no_token(&auth).into()),
+        other => failed(other.into()),
+    })
+}
+
+/// Why a plug-in of a kubeconfig gave no token. What it printed may be a token all the same, and is not repeated; only
+/// the last of what it complained about is.
+pub(crate) fn no_token(error: &kube::client::AuthError) -> String {
+    use kube::client::AuthError::{AuthExecParse, AuthExecRun};
+    match error {
+        AuthExecRun { cmd, out } => {
+            let complaints = String::from_utf8_lossy(&out.stderr);
+            let last = complaints.lines().map(str::trim).rfind(|line| !line.is_empty());
+            let said = last.map(|line| format!(": {line}")).unwrap_or_default();
+            format!("`{cmd}` ended with {}{said}", out.status)
+        }
+        AuthExecParse(_) => "what the plug-in printed is not an ExecCredential".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// Puts a token on every request.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::advice;
 use crate::applyset::list_all;
+use crate::discovery::Resource;
 use crate::key::{GroupKind, Key};
 use crate::link::Link;
 use crate::trouble::Trouble;
@@ -19,8 +20,8 @@ const NAMED: usize = 3;
 const AT_ONCE: usize = 8;
 /// For how long each of many kinds is asked for.
 const BRIEFLY_MS: u64 = 10_000;
-/// The finalizer of what waits for its children: they are named instead.
-const FOREGROUND: &str = "foregroundDeletion";
+/// The finalizers of what waits for its children, or for its instances: they are named instead.
+const OF_WHAT_IS_LEFT: [&str; 2] = ["foregroundDeletion", "customresourcecleanup.apiextensions.k8s.io"];
 /// Since when a controller that wrote a status still counts as being there.
 const RECENT: SignedDuration = SignedDuration::from_mins(10);
 
@@ -39,7 +40,9 @@ pub(crate) struct Hanging {
 /// The finalizers that hold an object.
 pub(crate) fn finalizers(object: &Value) -> Vec<String> {
     let all = object["metadata"]["finalizers"].as_array().into_iter().flatten();
-    let all = all.filter_map(Value::as_str).filter(|one| *one != FOREGROUND);
+    let all = all
+        .filter_map(Value::as_str)
+        .filter(|one| !OF_WHAT_IS_LEFT.contains(one));
     all.map(str::to_owned).collect()
 }
 
@@ -98,6 +101,7 @@ impl Hanging {
     pub(crate) async fn look(link: &Link, key: &Key, object: &Value) -> Result<Hanging, Trouble> {
         let mut left: Vec<(Key, Value)> = match key.kind.as_str() {
             "Namespace" => inside(link, Some(&key.name)).await?.into_iter().collect(),
+            "CustomResourceDefinition" => instances(link, object).await?,
             _ => made_by(link, key, object).await?,
         };
         // What is held back itself holds back the rest.
@@ -186,6 +190,30 @@ async fn inside(link: &Link, namespace: Option<&str>) -> Result<BTreeMap<Key, Va
         found.extend(list.into_iter().map(|object| (Key::of(&object), object)));
     }
     Ok(found)
+}
+
+/// Every object of the kind that a definition brings.
+async fn instances(link: &Link, definition: &Value) -> Result<Vec<(Key, Value)>, Trouble> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let spec = &definition["spec"];
+    let mut versions = spec["versions"].as_array().into_iter().flatten();
+    let Some(version) = versions.find(|version| version["served"] == true) else {
+        return Ok(Vec::new());
+    };
+    // Of a definition that goes, the server may no longer tell.
+    let resource = Resource {
+        group: text(&spec["group"]),
+        version: text(&version["name"]),
+        kind: text(&spec["names"]["kind"]),
+        plural: text(&spec["names"]["plural"]),
+        namespaced: spec["scope"] == "Namespaced",
+        verbs: Vec::new(),
+    };
+    let found = link.list_within(&resource, "", &[], Some(BRIEFLY_MS)).await?;
+    Ok(found
+        .into_iter()
+        .map(|object| (Key::of(&object), object))
+        .collect())
 }
 
 /// What an object has made, and what that has made.

@@ -4,6 +4,7 @@
 //! order that lets controllers clean up. Nothing here knows AWS: [`Clusters`] tells how a cluster is reached. All
 //! waiting goes through the runner's clock, so that a simulated world can run it in its own time.
 
+mod address;
 mod advice;
 mod apply;
 mod applyset;

@@ -14,7 +14,7 @@ use kube::client::Body;
 use landfall_runner::{Clock, Progress};
 use serde_json::Value;
 
-use crate::client::TokenError;
+use crate::client::{self, TokenError};
 use crate::clusters::{Clusters, Reach};
 use crate::discovery::{Discovery, Resource};
 use crate::looks::Backoff;
@@ -241,8 +241,10 @@ impl Link {
             }
             Ok(Reach::Absent) => Err(Trouble::Gone(self.name.clone())),
             Ok(Reach::Starting { .. }) => Ok(()),
-            Err(why) if why.passes => Ok(()),
-            Err(why) => Err(why.into()),
+            Err(why) if why.expired => Err(why.into()),
+            // Whoever cannot reach the cluster now can often not ask AWS about it either: the network is gone. That is
+            // waited for as long as for any answer.
+            Err(_) => Ok(()),
         }
     }
 
@@ -485,6 +487,10 @@ fn judged(refusal: Refusal) -> Trouble {
 fn unanswered(error: &kube::Error) -> Trouble {
     let mut deepest: &dyn std::error::Error = error;
     loop {
+        // Within a request, kube does not call it one of its own `Auth` errors.
+        if let Some(auth) = deepest.downcast_ref::<kube::client::AuthError>() {
+            return Trouble::Unreachable(format!("no token for the cluster: {}", client::no_token(auth)));
+        }
         if let Some(token) = deepest.downcast_ref::<TokenError>() {
             return match token.expired {
                 true => Trouble::Expired(token.message.clone()),
@@ -497,11 +503,10 @@ fn unanswered(error: &kube::Error) -> Trouble {
         }
     }
     let message = deepest.to_string();
-    match error {
-        // Waiting changes neither a certificate nor a plug-in that fails.
-        _ if message.contains("invalid peer certificate") => Trouble::Unreachable(message),
-        kube::Error::Auth(_) => Trouble::Unreachable(format!("no token for the cluster: {message}")),
-        _ => Trouble::NoAnswer(message),
+    // Waiting changes neither a certificate nor a plug-in that fails.
+    match message.contains("invalid peer certificate") {
+        true => Trouble::Unreachable(message),
+        false => Trouble::NoAnswer(message),
     }
 }
 

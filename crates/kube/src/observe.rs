@@ -177,6 +177,7 @@ impl Objects {
             let members: BTreeMap<Key, Value> = objects
                 .iter()
                 .filter(|object| object["metadata"]["labels"][applyset::PART_OF] == id.as_str())
+                .filter(|object| !applyset::is_copy(object))
                 .map(|object| (Key::of(object), object.clone()))
                 .filter(|(key, _)| listed.contains(&key.group_kind()))
                 .collect();

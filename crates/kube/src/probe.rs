@@ -2,6 +2,9 @@
 //!
 //! The pod waits a moment before it tries: network policies are put in force a few seconds after a pod has started, and
 //! until then some plugins let everything pass. A name that does not resolve proves nothing, and is no refusal.
+//!
+//! It has the labels of the pods it stands in for, and so would be behind their Services, too: it is never ready, so that
+//! nobody's request ever goes to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +21,14 @@ use crate::clusters::{Clusters, Reach};
 
 /// What the pod runs: a shell and `nc`.
 const IMAGE: &str = "public.ecr.aws/docker/library/busybox:1.37";
+/// What its container is called. Others may be put into the pod, such as a mesh's.
+const CONTAINER: &str = "probe";
+/// What `nc` ends with when it did not get through. Any other number is not its own: it was killed, or is not there.
+const NOT_THROUGH: i64 = 1;
 /// How often it is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A condition that nobody ever sets.
+const NEVER_READY: &str = "landfall.dev/serves";
 /// Where the pod says what it tries to reach, as `host:port`.
 pub const PROBE_TO: &str = "landfall.dev/probe-to";
 
@@ -93,8 +102,15 @@ impl Probe for PodProbe {
                 Ok(pod) => match ended(&serde_json::to_value(&pod).unwrap_or_default()) {
                     Ended::Connected => break Probed::Connected,
                     Ended::Failed(why) => {
-                        let log = pods.logs(name, &LogParams::default()).await.unwrap_or_default();
-                        break judged(log.trim(), why);
+                        let said = LogParams {
+                            container: Some(CONTAINER.to_owned()),
+                            ..LogParams::default()
+                        };
+                        // Without its words nobody knows whether the name resolved.
+                        break match pods.logs(name, &said).await {
+                            Ok(log) => judged(log.trim(), why),
+                            Err(error) => Probed::NotYet(format!("{why}, and what it wrote cannot be read ({error})")),
+                        };
                     }
                     Ended::NotYet(why) => why,
                 },
@@ -128,12 +144,17 @@ enum Ended {
 
 fn ended(pod: &Value) -> Ended {
     let status = &pod["status"];
-    let container = &status["containerStatuses"][0]["state"];
+    let mut containers = status["containerStatuses"].as_array().into_iter().flatten();
+    let ours = containers.find(|one| one["name"] == CONTAINER);
+    let container = ours.map_or(&Value::Null, |one| &one["state"]);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    match status["phase"].as_str() {
-        Some("Succeeded") => Ended::Connected,
-        Some("Failed") => match container["terminated"]["exitCode"].as_i64() {
-            Some(code) => Ended::Failed(format!("nc ended with {code}")),
+    let code = container["terminated"]["exitCode"].as_i64();
+    match (status["phase"].as_str(), code) {
+        // The pod itself goes on while another container of it does.
+        (Some("Succeeded"), _) | (_, Some(0)) => Ended::Connected,
+        (_, Some(NOT_THROUGH)) => Ended::Failed(format!("nc ended with {NOT_THROUGH}")),
+        (Some("Failed"), code) => match code {
+            Some(code) => Ended::NotYet(format!("its pod ended with {code} before it could tell")),
             None => Ended::NotYet(match text(&status["reason"]).as_str() {
                 "" => "its pod failed before it could try".to_owned(),
                 reason => format!("its pod failed before it could try: {reason}"),
@@ -179,13 +200,14 @@ fn pod(name: &str, from: &ConnectionFrom, (host, port): (&str, u16)) -> Result<P
             "activeDeadlineSeconds": 120,
             "automountServiceAccountToken": false,
             "enableServiceLinks": false,
+            "readinessGates": [{ "conditionType": NEVER_READY }],
             "serviceAccountName": from.service_account.as_deref().unwrap_or("default"),
             "securityContext": {
                 "runAsNonRoot": true, "runAsUser": 65534, "runAsGroup": 65534,
                 "seccompProfile": { "type": "RuntimeDefault" },
             },
             "containers": [{
-                "name": "probe",
+                "name": CONTAINER,
                 "image": IMAGE,
                 "command": ["sh", "-c", "sleep 5; exec nc -z -w 5 \"$0\" \"$1\"", host, port.to_string()],
                 "resources": {
@@ -209,7 +231,9 @@ mod tests {
     #[test]
     fn only_a_pod_that_tried_tells_anything() {
         let state = |phase: &str, state: Value| {
-            ended(&json!({ "status": { "phase": phase, "containerStatuses": [{ "state": state }] } }))
+            ended(&json!({ "status": { "phase": phase, "containerStatuses": [
+                { "name": "a-mesh", "state": { "running": {} } }, { "name": "probe", "state": state },
+            ] } }))
         };
         assert_eq!(
             state("Succeeded", json!({ "terminated": { "exitCode": 0 } })),
@@ -218,6 +242,16 @@ mod tests {
         assert_eq!(
             state("Failed", json!({ "terminated": { "exitCode": 1 } })),
             Ended::Failed("nc ended with 1".to_owned())
+        );
+        // A mesh's container keeps the pod running.
+        assert_eq!(
+            state("Running", json!({ "terminated": { "exitCode": 0 } })),
+            Ended::Connected
+        );
+        // It was stopped at its deadline: that is no refusal.
+        assert_eq!(
+            state("Failed", json!({ "terminated": { "exitCode": 137 } })),
+            Ended::NotYet("its pod ended with 137 before it could tell".to_owned())
         );
         assert_eq!(
             state("Pending", json!({ "waiting": { "reason": "ImagePullBackOff" } })),
@@ -259,6 +293,10 @@ mod tests {
         let pod = serde_json::to_value(pod("landfall-a-b", &from, ("db.shop.svc", 5432)).unwrap()).unwrap();
         assert_eq!(pod["metadata"]["annotations"][PROBE_TO], "db.shop.svc:5432");
         assert_eq!(pod["metadata"]["labels"]["app"], "web");
+        assert_eq!(
+            pod["spec"]["readinessGates"],
+            json!([{ "conditionType": "landfall.dev/serves" }])
+        );
         assert_eq!(
             pod["spec"]["containers"][0]["securityContext"]["capabilities"]["drop"],
             json!(["ALL"])

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use landfall_model::provider::{Cause, Failure};
 use landfall_runner::ApplyError;
 use serde_json::Value;
 
+use crate::address;
 use crate::advice;
 use crate::apply::Applying;
 use crate::applyset::list_all;
@@ -13,7 +15,7 @@ use crate::desired::Desired;
 use crate::explain::{Explanation, explain};
 use crate::key::{GroupKind, Key};
 use crate::looks::Looks;
-use crate::readiness::{Readiness, readiness, webhooks_answer};
+use crate::readiness::{Readiness, condition, readiness, webhooks_answer};
 use crate::related;
 use crate::trouble::Trouble;
 
@@ -141,7 +143,9 @@ impl Applying<'_> {
         slices: &[Value],
     ) -> Vec<Awaited<'b>> {
         let now = self.link.now();
+        let began = self.began();
         let judge = |one: &Desired, object: &Value| match readiness(object, now) {
+            Readiness::Failed { why } if is_stale(object, began) => Readiness::Waiting { why },
             Readiness::Ready
                 if is_webhooks(one)
                     && services(one).any(|(space, name)| has_service(wanted, space, name)) =>
@@ -181,8 +185,16 @@ impl Applying<'_> {
         live: &BTreeMap<Key, Value>,
     ) -> Result<Option<Explanation>, Trouble> {
         let Some(object) = live.get(one.key) else {
-            return Ok(None);
+            return Ok(Some(Explanation {
+                why: one.why.clone(),
+                way_out: advice::deleted(one.key),
+                subject: None,
+            }));
         };
+        // Without a controller there are no events either, or only old ones.
+        if let Some(nobody) = address::nobody_gives_one(self.link, one.key, object).await? {
+            return Ok(Some(nobody));
+        }
         let related = related::of(self.link, one.key, object).await?;
         Ok(explain(object, &related))
     }
@@ -234,6 +246,23 @@ impl Applying<'_> {
             way_out: Some(way_out),
         })
     }
+}
+
+/// Whether a Deployment speaks of an attempt before this one. It says so until its pods get on, even when what held them
+/// up was mended since, and it does not say it anew.
+fn is_stale(object: &Value, began: Timestamp) -> bool {
+    let status = &object["status"];
+    let late =
+        condition(status, "Progressing").filter(|progress| progress["reason"] == "ProgressDeadlineExceeded");
+    let Some(late) = late.filter(|_| object["kind"] == "Deployment") else {
+        return false;
+    };
+    let at = late["lastUpdateTime"]
+        .as_str()
+        .or(late["lastTransitionTime"].as_str());
+    let at = at.and_then(|at| at.parse::<Timestamp>().ok());
+    // Objects tell whole seconds.
+    at.is_some_and(|at| at.as_second() < began.as_second())
 }
 
 fn is_webhooks(one: &Desired) -> bool {

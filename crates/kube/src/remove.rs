@@ -70,7 +70,7 @@ impl<'a> Address<'a> {
 }
 
 /// When an object is removed, among all of a step. `controls` tells whether the step has a controller.
-fn rank(key: &Key, controls: bool) -> u8 {
+pub(crate) fn rank(key: &Key, controls: bool) -> u8 {
     match key.kind.as_str() {
         "Namespace" => 4,
         "CustomResourceDefinition"

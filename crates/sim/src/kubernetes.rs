@@ -4,16 +4,19 @@
 //! A request waits as long as one over a network does, counts as a call, is throttled and refused as calls to
 //! AWS are, and may lose its answer.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use http::StatusCode;
 use kube::client::Body;
 use landfall_apiserver::{Answer, Key, Request, Response};
+use landfall_cloudformation::resolve::partition;
 use landfall_kube::{Clusters, Objects, Reach, Unreachable};
 use landfall_model::work::TAG_PLATFORM;
 use serde_json::json;
 
+use crate::authorization::Context;
 use crate::cluster::{Cluster, Status, WORKLOADS, object};
 use crate::fault::Fault;
 use crate::trouble::Trouble;
@@ -27,12 +30,25 @@ pub(crate) fn objects(world: &Arc<World>) -> Objects {
 /// The clusters of a simulated world.
 pub struct SimClusters {
     world: Arc<World>,
+    /// Clients by the cluster's uid: each has a task of its own.
+    clients: Mutex<HashMap<u64, kube::Client>>,
 }
 
 impl SimClusters {
     /// Clusters of this world.
     pub fn new(world: Arc<World>) -> SimClusters {
-        SimClusters { world }
+        SimClusters {
+            world,
+            clients: Mutex::default(),
+        }
+    }
+
+    fn client(&self, cluster: u64) -> kube::Client {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = clients
+            .entry(cluster)
+            .or_insert_with(|| client(&self.world, cluster));
+        client.clone()
     }
 }
 
@@ -52,6 +68,9 @@ impl Clusters for SimClusters {
         let found = self
             .world
             .call(None, |state, _| {
+                let (partition, account) = (partition(region), &state.account);
+                let arn = format!("arn:{partition}:eks:{region}:{account}:cluster/{name}");
+                state.allow("eks:DescribeCluster", &arn, &Context::default())?;
                 Ok(state
                     .cluster(region, name)
                     .map(|cluster| (cluster.uid, cluster.status)))
@@ -65,14 +84,19 @@ impl Clusters for SimClusters {
             Some((_, Status::Deleting)) => Reach::Starting {
                 state: "DELETING".to_owned(),
             },
-            Some((uid, Status::Active)) => Reach::Ready(client(&self.world, uid)),
+            Some((uid, Status::Active)) => Reach::Ready(self.client(uid)),
         })
     }
 
     async fn of_platform(&self, platform: &str) -> Result<Vec<(String, String)>, Unreachable> {
+        // Asked only where clusters hold something of ours: nobody else needs to be allowed to.
+        if !self.world.has_objects() {
+            return Ok(Vec::new());
+        }
         let found = self
             .world
             .call(None, |state, _| {
+                state.allow_any("eks:ListClusters")?;
                 let all = state.clusters.iter();
                 let ours = all.filter(|one| one.tags.get(TAG_PLATFORM).is_some_and(|tag| tag == platform));
                 Ok(ours.map(|one| (one.region.clone(), one.name.clone())).collect())
@@ -164,6 +188,16 @@ fn response(code: StatusCode, content_type: &str, body: Vec<u8>) -> http::Respon
 }
 
 impl World {
+    /// Whether there are, or were, objects of anybody's `objects` step in a cluster that stands.
+    fn has_objects(&self) -> bool {
+        let (state, _) = self.at();
+        let mut clusters = state.clusters.iter();
+        clusters.any(|cluster| {
+            let mut sets = cluster.api.of_kind("", "ConfigMap");
+            sets.any(|(_, set)| object::label(set, "applyset.kubernetes.io/id").is_some())
+        })
+    }
+
     fn exchange(&self, cluster: u64, asked: &Request) -> Exchange {
         let (mut state, now) = self.at();
         match state.refusal(now) {

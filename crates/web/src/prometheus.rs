@@ -29,6 +29,8 @@ pub(crate) async fn look(check: &PrometheusCheck, reach: &Reach, left: Duration)
         .await
         .map_err(|error| unanswered(&address, time, error))?;
     let shown = show(&address);
+    // As it may be shown: an address may hold a user and a password.
+    let base = shown.trim_end_matches("/api/v1/query");
     let seen = |what: String, state: &str, way_out: String| Seen {
         what,
         resource: shown.clone(),
@@ -42,7 +44,7 @@ pub(crate) async fn look(check: &PrometheusCheck, reach: &Reach, left: Duration)
         return Err(seen(
             format!("{shown} answers {status} to `{query}` ({why})"),
             &status.to_string(),
-            format!("try the query on {url}/graph"),
+            format!("try the query on {base}/graph"),
         )
         .into());
     }
@@ -51,7 +53,7 @@ pub(crate) async fn look(check: &PrometheusCheck, reach: &Reach, left: Duration)
             format!("`{query}` has no values yet"),
             "empty",
             format!(
-                "check on {url}/targets that what should be measured is among the targets, and that the names in the \
+                "check on {base}/targets that what should be measured is among the targets, and that the names in the \
                  query are right"
             ),
         )
@@ -61,7 +63,7 @@ pub(crate) async fn look(check: &PrometheusCheck, reach: &Reach, left: Duration)
         return Err(seen(
             format!("`{query}` gives {value}, less than {at_least}"),
             &value.to_string(),
-            format!("look at the query on {url}/graph"),
+            format!("look at the query on {base}/graph"),
         )
         .into());
     }

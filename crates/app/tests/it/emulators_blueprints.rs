@@ -275,7 +275,7 @@ fn every_blueprint_stands_and_goes() {
 }
 
 /// What stands behind an API: says which request arrived.
-fn backend() -> u16 {
+pub(crate) fn backend() -> u16 {
     use std::io::{BufRead as _, BufReader, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -3,6 +3,7 @@
 
 mod bad_inputs;
 mod blueprints;
+mod clusters;
 mod common;
 mod crashes;
 mod emulators;

@@ -3,7 +3,7 @@
 use landfall_apiserver::Key;
 use serde_json::{Value, json};
 
-use super::operators::{AUTO_MODE_GROUP, waits_for_machine};
+use super::operators::{AUTO_MODE, AUTO_MODE_GROUP, waits_for_machine};
 use super::{Again, tags};
 use crate::cluster::{Cluster, Controller, object};
 use crate::durations;
@@ -44,7 +44,12 @@ fn missing_class(cluster: &Cluster, pool: &Value) -> Option<String> {
     let class = &pool["spec"]["template"]["spec"]["nodeClassRef"];
     let name = class["name"].as_str()?;
     let (group, kind, _) = CLASSES.into_iter().find(|(group, ..)| class["group"] == *group)?;
-    let key = object::key(&format!("{group}/v1"), kind, "", name);
+    let version = format!("{group}/v1");
+    if !cluster.api.knows(&version, kind) {
+        // Nobody here looks after such classes.
+        return None;
+    }
+    let key = object::key(&version, kind, "", name);
     cluster.api.get(&key).is_none().then(|| name.to_owned())
 }
 
@@ -144,7 +149,8 @@ impl State {
     /// Whether a pool is to have a machine now. EKS starts one when a pod waits for it, and only one at a time.
     fn is_asked(&self, cluster: &Cluster, pool: &Value, now: u64) -> bool {
         let template = &pool["spec"]["template"]["spec"];
-        if template["nodeClassRef"]["group"] != AUTO_MODE_GROUP {
+        let by_eks = template["nodeClassRef"]["group"] == AUTO_MODE_GROUP && cluster.addons.contains(AUTO_MODE);
+        if !by_eks {
             return true;
         }
         let mut machines = self.things.values().filter(|thing| thing.kind == INSTANCE);

@@ -33,6 +33,10 @@ pub(crate) fn text(
         rest = &rest[at..];
         let Some(end) = rest.find('}') else { break };
         match stands_for(&rest[1..end], own, known)? {
+            // An id that is empty, or points to what it lies in, would lead to the whole list instead of one item.
+            Some(value) if in_path && matches!(value.as_str(), "" | "." | "..") => {
+                return Err(Missing(rest[1..end].to_owned()));
+            }
             Some(value) => {
                 if in_path {
                     escape(&value, &mut out);
@@ -159,6 +163,13 @@ mod tests {
             "/clients/c%2F1/x/7"
         );
         assert_eq!(path("/roles/{role.id}"), Err(Missing("role".to_owned())));
+        for empty in ["", "."] {
+            let own = json!({ "id": empty });
+            assert_eq!(
+                text("/clients/{id}", Some(&own), &known, true),
+                Err(Missing("id".to_owned()))
+            );
+        }
         let body =
             json!({ "a": "{client-web.name}", "b": "{{resolve:secretsmanager:x}}", "c": "{\"id\":1}" });
         assert_eq!(

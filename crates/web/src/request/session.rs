@@ -19,6 +19,8 @@ use crate::wait;
 
 /// No pause that a server asks for is longer than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How much of what a server says is shown.
+const LONGEST: usize = 300;
 /// Less than this is no secret that could be recognised in a text.
 const SECRET_LENGTH: usize = 4;
 
@@ -398,7 +400,12 @@ impl<'a> Session<'a> {
             method: request.method.clone(),
             address: show(&request.url),
             status: answer.status,
-            said: self.without_secrets(&words(&answer.body)),
+            // Cut last: the beginning of a secret would not be recognised any more.
+            said: self
+                .without_secrets(&words(&answer.body))
+                .chars()
+                .take(LONGEST)
+                .collect(),
             retry_after_s: answer.retry_after_s,
         }
     }
@@ -406,11 +413,19 @@ impl<'a> Session<'a> {
     /// A server may repeat what it was sent.
     fn without_secrets(&self, text: &str) -> String {
         let read = self.read.lock().expect("nobody panics while holding secrets");
-        read.values()
-            .filter(|value| value.reveal().len() >= SECRET_LENGTH)
-            .fold(text.to_owned(), |text, value| {
-                text.replace(value.reveal(), "(secret)")
-            })
+        let mut hidden: Vec<String> = Vec::new();
+        for secret in read.values().map(SecretValue::reveal) {
+            if secret.len() >= SECRET_LENGTH {
+                // As it stands in JSON that is shown as it came, too.
+                let quoted = Value::from(secret).to_string();
+                hidden.extend([secret.to_owned(), quoted.trim_matches('"').to_owned()]);
+            }
+        }
+        // The longest first: what one secret leaves of another would be shown otherwise.
+        hidden.sort_by_key(|one| std::cmp::Reverse(one.len()));
+        hidden
+            .iter()
+            .fold(text.to_owned(), |text, secret| text.replace(secret, "(secret)"))
     }
 }
 
@@ -459,7 +474,6 @@ fn with_secrets(value: &Value, read: &HashMap<String, SecretValue>) -> Value {
 
 /// What an answer says, in its own words.
 fn words(body: &[u8]) -> String {
-    const LONGEST: usize = 300;
     let text = String::from_utf8_lossy(body);
     let said = serde_json::from_slice::<Value>(body).ok().and_then(|value| {
         [
@@ -473,13 +487,12 @@ fn words(body: &[u8]) -> String {
         .iter()
         .find_map(|key| value.get(key)?.as_str().map(str::to_owned))
     });
-    let said = said.unwrap_or_else(|| {
+    said.unwrap_or_else(|| {
         // A page for people says more in its title than in its markup.
         if text.trim_start().starts_with('<') {
             crate::html::Page::read(&text).title
         } else {
             text.split_whitespace().collect::<Vec<_>>().join(" ")
         }
-    });
-    said.chars().take(LONGEST).collect()
+    })
 }
