@@ -16,7 +16,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("landfall-cloudformation", &["landfall-model"]),
     (
         "landfall-preflight",
-        &["landfall-model", "landfall-cloudformation"],
+        &["landfall-model", "landfall-cloudformation", "landfall-kinds"],
     ),
     ("landfall-policy", &["landfall-model", "landfall-cloudformation"]),
     (

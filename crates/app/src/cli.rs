@@ -255,10 +255,10 @@ pub(crate) enum SchemaOf {
 pub(crate) struct Up {
     /// What to play: a blueprint by its name; or `cluster`, a small network, a cluster and controllers, with
     /// everything that makes a teardown hard. The platform file in `--folder`, when there is one, comes first.
-    #[arg(default_value = "account-bootstrap", value_name = "BLUEPRINT")]
+    #[arg(default_value = "portal-on-eks", value_name = "BLUEPRINT")]
     pub(crate) play: String,
     /// How many times faster than life the simulated cloud runs.
-    #[arg(long, default_value_t = 20.0, value_name = "N")]
+    #[arg(long, default_value_t = 60.0, value_name = "N")]
     pub(crate) speed: f64,
     /// What makes this simulation differ from others.
     #[arg(long, default_value_t = 1, value_name = "N")]

@@ -220,3 +220,27 @@ spec: { anything: goes }
         ""
     );
 }
+
+#[test]
+fn a_field_of_a_newer_controller_is_only_doubted() {
+    // Both are in the published definitions of today.
+    insta::assert_snapshot!(said(
+        r#"
+apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: { name: shop, namespace: argocd }
+spec:
+  project: default
+  destination: { name: in-cluster, namespace: shop }
+  source: { repoURL: "https://git.example.com/shop", path: shop, targetRevison: main }
+  sourceHydrator: {}
+---
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: SecurityPolicy
+metadata: { name: shop, namespace: shop }
+spec:
+  targetRefs: [{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: shop }]
+  csrf: {}
+"#
+    ));
+}

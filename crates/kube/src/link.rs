@@ -522,3 +522,30 @@ pub(crate) fn encoded(value: &str) -> String {
     }
     text
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::{ExitStatus, Output};
+
+    use super::*;
+
+    #[test]
+    fn a_plug_in_that_fails_is_not_waited_for_and_what_it_printed_not_repeated() {
+        let out = Output {
+            status: ExitStatus::from_raw(255 << 8),
+            stdout: b"k8s-aws-v1.sesame".to_vec(),
+            stderr: b"\nError: the SSO session has expired\n".to_vec(),
+        };
+        let error = kube::client::AuthError::AuthExecRun {
+            cmd: "aws".to_owned(),
+            out: Box::new(out),
+        };
+        let trouble = unanswered(&kube::Error::Service(Box::new(error)));
+        assert!(!trouble.passes_by_itself());
+        assert_eq!(
+            trouble.to_string(),
+            "no token for the cluster: `aws` ended with exit status: 255: Error: the SSO session has expired"
+        );
+    }
+}

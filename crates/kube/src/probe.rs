@@ -109,7 +109,9 @@ impl Probe for PodProbe {
                         // Without its words nobody knows whether the name resolved.
                         break match pods.logs(name, &said).await {
                             Ok(log) => judged(log.trim(), why),
-                            Err(error) => Probed::NotYet(format!("{why}, and what it wrote cannot be read ({error})")),
+                            Err(error) => {
+                                Probed::NotYet(format!("{why}, and what it wrote cannot be read ({error})"))
+                            }
                         };
                     }
                     Ended::NotYet(why) => why,

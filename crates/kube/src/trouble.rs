@@ -108,7 +108,12 @@ impl Refusal {
 
     /// Whether something may not change that was asked to.
     pub(crate) fn is_immutable(&self) -> bool {
-        const WORDS: [&str; 3] = ["immutable", "Forbidden: updates to ", "may not change once set"];
+        const WORDS: [&str; 4] = [
+            "immutable",
+            "Forbidden: updates to ",
+            "may not change once set",
+            "cannot change roleRef",
+        ];
         let says = |message: &str| WORDS.iter().any(|words| message.contains(words));
         self.code == 422 && (says(&self.message) || self.causes.iter().any(|cause| says(&cause.message)))
     }
@@ -206,6 +211,16 @@ impl Trouble {
             Trouble::Gone(_) => {
                 "look whether the cluster stands (`aws eks list-clusters`); run the command again: it plans anew from what is there"
             }
+            Trouble::Refused(refusal) if refusal.message.contains("conversion webhook") => {
+                "objects of this kind are read through a webhook of its definition, and nothing answers there: look why its pods do \
+                 not run; when that software is gone for good, delete the CustomResourceDefinition (`kubectl get crd` lists them), \
+                 and its objects with it; then run the command again: it goes on from here"
+            }
+            Trouble::Refused(refusal) if refusal.message.contains("failed calling webhook") => {
+                "a webhook has to be asked, and nothing answers there: look why its pods do not run; when that software is gone for \
+                 good, remove its ValidatingWebhookConfiguration or MutatingWebhookConfiguration; then run the command again: it goes \
+                 on from here"
+            }
             Trouble::Refused(refusal) if refusal.code == 403 => {
                 "the identity in use may not do this in the cluster: give it an EKS access entry with the policy \
                  AmazonEKSClusterAdminPolicy (`aws eks list-access-entries` shows who has one), then run the command again: it goes on \
@@ -223,7 +238,30 @@ impl Trouble {
 mod tests {
     use serde_json::json;
 
-    use super::Refusal;
+    use super::{Refusal, Trouble};
+
+    #[test]
+    fn what_a_dead_webhook_holds_up_has_a_way_out() {
+        let way_out = |message: &str| {
+            let status = json!({ "kind": "Status", "message": message });
+            Trouble::from(Refusal::read(500, &status.to_string(), false)).way_out()
+        };
+        let reading = way_out(
+            "conversion webhook for karpenter.sh/v1beta1, Kind=NodePool failed: Post \"https://karpenter.kube-system.svc\": no \
+             endpoints available for service \"karpenter\"",
+        );
+        assert!(
+            reading.contains("delete the CustomResourceDefinition"),
+            "{reading}"
+        );
+        let changing = way_out(
+            "Internal error occurred: failed calling webhook \"vscaledobject.kb.io\": failed to call webhook",
+        );
+        assert!(
+            changing.contains("remove its ValidatingWebhookConfiguration"),
+            "{changing}"
+        );
+    }
 
     #[test]
     fn no_error_repeats_a_secret() {

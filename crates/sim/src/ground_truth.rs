@@ -69,6 +69,31 @@ impl World {
         views
     }
 
+    /// When something happens next without anybody asking for it, by the world's clock. Where nothing does, the world is
+    /// at rest.
+    pub fn next_due_ms(&self) -> Option<u64> {
+        self.at().0.next_due()
+    }
+
+    /// Whether a step has objects in clusters, and all of them are ready.
+    pub fn objects_ready(&self, component: &str, step: &str) -> bool {
+        let (state, now) = self.at();
+        let mut any = false;
+        for cluster in &state.clusters {
+            let of_step = cluster.api.iter().filter(|(_, object)| {
+                let labels = &object["metadata"]["labels"];
+                labels["landfall.dev/component"] == component && labels["landfall.dev/step"] == step
+            });
+            for (key, _) in of_step {
+                if cluster.unready(key, now).is_some() {
+                    return false;
+                }
+                any = true;
+            }
+        }
+        any
+    }
+
     /// One object of a cluster, as `kubectl get -o json` would show it.
     pub fn object(
         &self,

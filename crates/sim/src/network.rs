@@ -434,11 +434,9 @@ impl State {
             .map(|(id, _)| *id)
             .collect();
         match status {
-            "CREATE_IN_PROGRESS" => {
-                // EKS knows nothing of Spot's machines.
-                if event_kind == "AWS::EKS::Nodegroup" {
-                    self.clusters[at].groups.insert(group);
-                }
+            // EKS knows nothing of Spot's machines.
+            "CREATE_IN_PROGRESS" if event_kind == "AWS::EKS::Nodegroup" => {
+                self.clusters[at].groups.insert(group);
             }
             "CREATE_COMPLETE" => {
                 let spec = self.stacks[place].newest_spec();

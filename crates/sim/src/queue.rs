@@ -54,6 +54,18 @@ impl State {
         }
     }
 
+    /// When something is due next. Turns that were brought forward since stand twice, and count once.
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        let cluster = |uid: u64| self.clusters.iter().find(|one| one.uid == uid);
+        let holds = |at: u64, due: Due| match due {
+            Due::Turn(uid) => cluster(uid).is_some_and(|one| one.next_turn == Some(at)),
+            Due::Reconcile(uid) => cluster(uid).is_some_and(|one| one.next_look == Some(at)),
+            _ => true,
+        };
+        let due = self.queue.due.iter().map(|Reverse((at, _, due))| (*at, *due));
+        due.filter(|(at, due)| holds(*at, *due)).map(|(at, _)| at).min()
+    }
+
     /// Lets the faults that have their own time come when it comes.
     pub(crate) fn schedule_fault(&mut self, fault: &Fault, now: u64) {
         if let Some(at) = fault.comes_at() {

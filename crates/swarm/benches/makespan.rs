@@ -26,6 +26,7 @@ fn main() {
     println!("|---|---|---|---|---|---|---|---|---|---|");
     let mut worst: f64 = 0.0;
     let mut sizes = Vec::new();
+    let mut noticed: Vec<u64> = Vec::new();
     for (name, platform) in &platforms {
         let folder = tempfile::tempdir().expect("a folder for files can be made");
         let one = makespan(
@@ -41,8 +42,10 @@ fn main() {
             swept,
             clean,
             resources,
+            noticed_ms,
             planned_in,
         } = one;
+        noticed.extend(noticed_ms);
         sizes.push(format!(
             "| {name} | {} | {} | {} | {resources} | {:.0} ms |",
             platform.text.lines().count(),
@@ -63,6 +66,15 @@ fn main() {
     println!("\n| platform | lines | components | steps | resources in stacks | planned in |");
     println!("|---|---|---|---|---|---|");
     sizes.iter().for_each(|line| println!("{line}"));
+    noticed.sort_unstable();
+    if let (Some(median), Some(longest)) = (noticed.get(noticed.len() / 2), noticed.last()) {
+        println!(
+            "\nfrom the last object being ready to the step being done, over {} steps with objects: median {:.1} s, worst {:.1} s",
+            noticed.len(),
+            *median as f64 / 1000.0,
+            *longest as f64 / 1000.0,
+        );
+    }
     println!("\nworst ratio of an apply: {worst:.3} (goal: at most {GOAL})");
     if worst > GOAL {
         std::process::exit(1);

@@ -11,6 +11,7 @@ mod judge;
 mod makespan;
 mod platform;
 mod process;
+mod readied;
 mod report;
 mod trouble;
 

@@ -16,6 +16,7 @@ use landfall_store::{Holder, MemoryPlace, Store, Taker};
 use tokio::sync::watch;
 
 use crate::Platform;
+use crate::readied::Readied;
 
 /// What a platform took, in virtual time.
 #[derive(Clone, Debug)]
@@ -32,6 +33,9 @@ pub struct Makespan {
     pub clean: bool,
     /// Resources that the stacks of a new account get.
     pub resources: usize,
+    /// For each step with objects, how long it took from its last object being ready until it was done, in milliseconds,
+    /// the quickest first.
+    pub noticed_ms: Vec<u64>,
     /// How long planning took, on this machine.
     pub planned_in: Duration,
 }
@@ -113,10 +117,22 @@ async fn there_and_back(platform: &Platform, seed: u64, files: Arc<dyn Provider>
     let resources = stacks.map(|step| step.changes.len()).sum();
     let limits = session.providers.limits(steering.at_once);
     let forecast_ms = landfall_engine::schedule::forecast(&plan, &limits).takes_ms;
-    let applied = session
-        .run(&lock, &plan, &steering)
-        .await
-        .expect("nothing goes wrong");
+    let readied = Readied::of(&plan);
+    let hearing = Steering {
+        watcher: {
+            let (readied, clock) = (readied.clone(), session.clock.clone());
+            Arc::new(move |_: &Plan| {
+                let (readied, clock) = (readied.clone(), clock.clone());
+                Arc::new(move |event: &Event| readied.hear(event, clock.as_ref())) as Arc<dyn Watcher>
+            })
+        },
+        stop: steering.stop.clone(),
+        at_once: steering.at_once,
+    };
+    let applied = tokio::select! {
+        applied = session.run(&lock, &plan, &hearing) => applied.expect("nothing goes wrong"),
+        () = readied.look(&world, session.clock.as_ref()) => unreachable!("it looks for ever"),
+    };
     let (plan, _) = session
         .rehearse(true)
         .await
@@ -142,6 +158,7 @@ async fn there_and_back(platform: &Platform, seed: u64, files: Arc<dyn Provider>
         swept: certificate.swept.len(),
         clean: certificate.clean && world.everything_standing().iter().all(|one| is_kept(one)),
         resources,
+        noticed_ms: readied.took_ms(),
         planned_in,
     }
 }

@@ -20,14 +20,12 @@ use crate::show::{self, Paint};
 use crate::trouble::Usage;
 use crate::{files, world};
 
-const BLUEPRINT: &str = "account-bootstrap";
-
 /// Makes a platform in a simulated cloud, looks at it, and takes it back.
 pub(crate) async fn up(arguments: &crate::cli::Up, paint: Paint) -> anyhow::Result<u8> {
     if !(arguments.speed > 0.0 && arguments.speed <= 100_000.0) {
         return Err(Usage::error(
             "`--speed` must be more than 0 and at most 100000",
-            "20 is a good speed to watch",
+            "60 is a good speed to watch",
         ));
     }
     // Removed when dropped; a folder of the user's own is kept.
@@ -64,8 +62,13 @@ pub(crate) async fn up(arguments: &crate::cli::Up, paint: Paint) -> anyhow::Resu
     }
 
     println!(
-        "\n{} Next: `landfall init {BLUEPRINT}`, put your account in, and `landfall plan`.",
-        paint.bold("That was simulated; nothing of it touched AWS.")
+        "\n{} Next: `landfall init {}`, put your account in, and `landfall plan`.",
+        paint.bold("That was simulated; nothing of it touched AWS."),
+        if arguments.play == CLUSTER {
+            "portal-on-eks"
+        } else {
+            &arguments.play
+        }
     );
     if arguments.folder.is_some() {
         println!("The files are in {}.", folder.display());

@@ -1,9 +1,10 @@
 //! Plans as text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use landfall_engine::schedule::Forecast;
+use landfall_model::StepId;
 use landfall_model::definition::StepKind;
 use landfall_model::leftover::Found;
 use landfall_model::plan::{Action, Plan, PlannedStep};
@@ -38,7 +39,7 @@ pub(crate) fn plan(plan: &Plan, forecast: &Forecast, paint: Paint) -> String {
                 title.to_owned()
             }
         );
-        let _ = writeln!(text, "      {}", paint.dim(&why(step)));
+        let _ = writeln!(text, "      {}", paint.dim(&why(step, plan)));
         for change in grouped(step) {
             text.push_str(&change_lines(&change, paint));
         }
@@ -107,12 +108,14 @@ fn id_width(plan: &Plan) -> usize {
         .unwrap_or(0)
 }
 
-fn why(step: &PlannedStep) -> String {
+fn why(step: &PlannedStep, plan: &Plan) -> String {
     let mut text = format!("{}: {}", step.action.word(), step.reason);
     let waits: Vec<&str> = step.unknown_until.iter().map(|id| id.as_str()).collect();
+    let behind = behind_others(step, plan);
     let after: Vec<&str> = step
         .after
         .iter()
+        .filter(|id| !behind.contains(id))
         .map(|id| id.as_str())
         .filter(|id| !waits.contains(id))
         .collect();
@@ -123,6 +126,22 @@ fn why(step: &PlannedStep) -> String {
         let _ = write!(text, "; after {}", after.join(", "));
     }
     text
+}
+
+/// What the steps that a step comes after come after themselves. Whoever reads of a chart that it waits for the machines
+/// need not be told that it waits for the network.
+fn behind_others<'a>(step: &'a PlannedStep, plan: &'a Plan) -> BTreeSet<&'a StepId> {
+    let earlier = |step: &'a PlannedStep| step.after.iter().chain(&step.unknown_until);
+    let mut behind = BTreeSet::new();
+    let mut open: Vec<&StepId> = earlier(step).collect();
+    while let Some(id) = open.pop() {
+        for id in plan.step(id).into_iter().flat_map(earlier) {
+            if behind.insert(id) {
+                open.push(id);
+            }
+        }
+    }
+    behind
 }
 
 fn sign(action: Action, paint: Paint) -> String {

@@ -49,6 +49,8 @@ fn is_unknown(text: &str) -> bool {
 #[derive(Default)]
 struct Found {
     problems: Vec<Problem>,
+    /// Whether the schema may lack fields: controllers bring new ones, and those of custom kinds were written down by us.
+    may_lack: bool,
 }
 
 impl Found {
@@ -59,6 +61,20 @@ impl Found {
             help,
             is_sure: true,
         });
+    }
+
+    /// What is wrong unless the schema lacks something.
+    fn add_unless_lacking(
+        &mut self,
+        path: &Path<'_>,
+        message: impl Into<String>,
+        help: Option<String>,
+        is_slip: bool,
+    ) {
+        self.add(path, message, help);
+        if let Some(problem) = self.problems.last_mut() {
+            problem.is_sure = is_slip || !self.may_lack;
+        }
     }
 }
 
@@ -95,6 +111,8 @@ fn with(mut texts: Vec<String>, last: String) -> Vec<String> {
 }
 
 fn of_kind(kind: &Kind, object: &Value, found: &mut Found) {
+    let is_builtin = kind.group.is_empty() || crate::core().iter().any(|one| one.group == kind.group);
+    found.may_lack = !is_builtin;
     for (field, value) in object.as_object().into_iter().flatten() {
         // A status is written by controllers; in a manifest the server drops it.
         if field != "status" {
@@ -103,7 +121,7 @@ fn of_kind(kind: &Kind, object: &Value, found: &mut Found) {
     }
     shape::missing(kind.root(), object, &Path::Root, found);
     text::metadata(kind, object, found);
-    if kind.group.is_empty() || crate::core().iter().any(|one| one.group == kind.group) {
+    if is_builtin {
         traps::builtin(kind, object, found);
     } else {
         traps::custom(kind, object, found);

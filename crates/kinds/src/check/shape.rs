@@ -24,10 +24,13 @@ pub(super) fn field(
     let is_closed = of.get("properties").is_some() && !of.is("x-kubernetes-preserve-unknown-fields");
     if is_closed {
         let near = text::nearest(name, of.fields());
-        found.add(
+        // Short names are like each other without being slips: `csrf` and `cors`.
+        let is_slip = near.is_some_and(|near| name.len() > 4 && strsim::damerau_levenshtein(name, near) <= 2);
+        found.add_unless_lacking(
             &here,
             format!("{owner} has no field `{name}`"),
             Some(near.map_or_else(|| fields_there_are(of), |near| format!("did you mean `{near}`?"))),
+            is_slip,
         );
     }
 }

@@ -229,7 +229,8 @@ fn application(object: &Value, found: &mut Found) {
     if !spec.is_object() {
         return;
     }
-    if spec["source"].is_null() && spec["sources"].is_null() {
+    let sources = ["source", "sources", "sourceHydrator"];
+    if sources.iter().all(|field| spec[*field].is_null()) {
         found.add(&SPEC, "an Application needs a `source`, or `sources`", None);
     }
     let destination = &spec["destination"];

@@ -1,11 +1,13 @@
 //! Applying, applying again, taking away, and finding again.
 
+use landfall_apiserver::Key;
 use landfall_model::StepId;
 use landfall_model::work::Known;
 use landfall_runner::Provider;
+use serde_json::json;
 
 use crate::on_both;
-use crate::world::{World, giving, namespace, step, work};
+use crate::world::{World, all_runs, giving, namespace, step, work};
 
 fn town(name: &str, more: &str) -> String {
     format!(
@@ -158,3 +160,65 @@ on_both!(
     what_stands_is_found_before_the_clusters_name_is_known,
     super::nameless
 );
+
+#[tokio::test(start_paused = true)]
+async fn what_only_has_copied_labels_is_not_of_the_set() {
+    let world = World::new();
+    let step = step("copies", &town("copies", ""));
+    world.apply(&step).await;
+    let before = world.observe(&step).await;
+    let folder = "/api/v1/namespaces/copies/configmaps";
+    let mut copy = world.read(&format!("{folder}/settings")).await;
+    // As external-secrets, or the controller of Endpoints, makes something: all labels of what it is made for.
+    copy["metadata"] = json!({ "name": "copy", "labels": copy["metadata"]["labels"] });
+    world.make(folder, copy).await;
+    assert_eq!(world.observe(&step).await, before);
+    world.apply(&step).await;
+    assert_eq!(
+        world.read(&format!("{folder}/copy")).await["metadata"]["name"],
+        "copy"
+    );
+    let owned = world.owned(&step).await;
+    assert!(!owned.address.to_string().contains("copy\""), "{}", owned.address);
+    let all = world.objects_owned().await;
+    assert!(
+        all.iter()
+            .all(|owned| !owned.address.to_string().contains("\"copy\"")),
+        "{all:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_a_finalizer_is_taken_away_before_its_controller() {
+    let world = World::new();
+    let controller = "apiVersion: apps/v1
+kind: Deployment
+metadata: { name: lamplighter, namespace: lit }
+spec:
+  selector: { matchLabels: { app: lamplighter } }
+  template:
+    metadata: { labels: { app: lamplighter } }
+    spec: { containers: [{ name: it, image: lamplighter }] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: lamps, namespace: lit, finalizers: [example.com/lamps] }
+spec: { selector: { app: lamplighter }, ports: [{ port: 80 }] }
+";
+    world.kubelet(|api, now| {
+        all_runs(api, now);
+        let service = Key::new("", "Service", "lit", "lamps");
+        let going = api
+            .get(&service)
+            .is_some_and(|service| !service["metadata"]["deletionTimestamp"].is_null());
+        let lives = api
+            .get(&Key::new("apps", "Deployment", "lit", "lamplighter"))
+            .is_some_and(|one| one["metadata"]["deletionTimestamp"].is_null());
+        if going && lives {
+            api.remove_finalizer(&service, "example.com/lamps", now);
+        }
+    });
+    world.apply(&step("lit", &town("lit", controller))).await;
+    let said = world.apply(&step("lit", &town("lit", ""))).await;
+    assert!(said.contains("Updated"), "{said}");
+}

@@ -125,6 +125,11 @@ impl Target<'_> {
         if self.kind == "AWS::EKS::Nodegroup" && action == "ec2:CreateTags" {
             return vec![other(self.arn_of("ec2 launch-template", MADE_UP))];
         }
+        if self.kind == "AWS::XRay::TransactionSearchConfig"
+            && let Some(fixed) = self.of_transaction_search(service)
+        {
+            return fixed;
+        }
         let Some(kinds) = JUDGED_FOR.get(action).filter(|kinds| !kinds.is_empty()) else {
             return vec![other("*".to_owned())];
         };
@@ -161,6 +166,24 @@ impl Target<'_> {
             found.push(other(self.arn_of(&format!("{service} {kind}"), MADE_UP)));
         }
         found
+    }
+
+    /// X-Ray keeps spans in log groups and hears of changes by a channel, whose names it gives itself. Source: "Enable
+    /// Transaction Search" in the guide of CloudWatch.
+    fn of_transaction_search(&self, service: &str) -> Option<Vec<About>> {
+        let names: &[&str] = match service {
+            "logs" => &["log-group:aws/spans", "log-group:/aws/application-signals/data"],
+            "cloudtrail" => &["channel/aws-service-channel/application-signals"],
+            _ => return None,
+        };
+        let ending = if service == "logs" {
+            ":log-stream:default"
+        } else {
+            "/default"
+        };
+        let (partition, region, account) = (self.partition, self.region, self.account);
+        let arn = |name: &&str| format!("arn:{partition}:{service}:{region}:{account}:{name}{ending}");
+        Some(names.iter().map(|name| other(arn(name))).collect())
     }
 
     fn own_about(&self, arn: String) -> About {

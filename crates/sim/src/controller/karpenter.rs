@@ -149,7 +149,8 @@ impl State {
     /// Whether a pool is to have a machine now. EKS starts one when a pod waits for it, and only one at a time.
     fn is_asked(&self, cluster: &Cluster, pool: &Value, now: u64) -> bool {
         let template = &pool["spec"]["template"]["spec"];
-        let by_eks = template["nodeClassRef"]["group"] == AUTO_MODE_GROUP && cluster.addons.contains(AUTO_MODE);
+        let by_eks =
+            template["nodeClassRef"]["group"] == AUTO_MODE_GROUP && cluster.addons.contains(AUTO_MODE);
         if !by_eks {
             return true;
         }

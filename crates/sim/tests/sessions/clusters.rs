@@ -1,5 +1,7 @@
 //! Networks, clusters and objects: how they come about, change, and go.
 
+use std::time::Duration;
+
 use landfall_runner::Ended;
 
 use crate::stage::{Stage, plan_text};
@@ -23,4 +25,12 @@ async fn a_town_is_applied_and_removed_again() {
     assert_eq!(standing(&stage), "");
     assert_eq!(stage.world.everything_standing(), Vec::<String>::new());
     assert_eq!(stage.world.created_twice(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_is_left_alone_comes_to_rest() {
+    let mut stage = Stage::new(town(WEB), Vec::new());
+    assert_eq!(stage.apply().await.0, Ended::Succeeded);
+    stage.wait(Duration::from_secs(3600)).await;
+    assert_eq!(stage.world.next_due_ms(), None);
 }

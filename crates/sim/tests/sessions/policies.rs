@@ -247,7 +247,7 @@ async fn a_refusal_looks_as_cloudformation_tells_it() {
         .filter(|line| line.contains("first: AWS::S3::Bucket"))
         .collect();
     insta::assert_snapshot!([refused, first].concat().join("\n"), @r#"
-    00:00:23.872  bootstrap.state failed after 23.0 s: the stack `acme-dev-bootstrap-state` ended as ROLLBACK_COMPLETE
-        first: AWS::S3::Bucket StateBucket CREATE_FAILED at 2026-01-01T00:00:05.820Z: Resource handler returned message: "User: arn:aws:sts::111122223333:assumed-role/simulated/you is not authorized to perform: s3:CreateBucket on resource: arn:aws:s3:::acme-dev-tfstate-111122223333-us-east-1 because no identity-based policy allows the s3:CreateBucket action (Service: S3, Status Code: 403)" (HandlerErrorCode: AccessDenied)
+    00:00:23.752  bootstrap.state failed after 23.0 s: the stack `acme-dev-bootstrap-state` ended as ROLLBACK_COMPLETE
+        first: AWS::S3::Bucket StateBucket CREATE_FAILED at 2026-01-01T00:00:05.700Z: Resource handler returned message: "User: arn:aws:sts::111122223333:assumed-role/simulated/you is not authorized to perform: s3:CreateBucket on resource: arn:aws:s3:::acme-dev-tfstate-111122223333-us-east-1 because no identity-based policy allows the s3:CreateBucket action (Service: S3, Status Code: 403)" (HandlerErrorCode: AccessDenied)
     "#);
 }

@@ -407,7 +407,8 @@ impl Provider for Requests {
             .filter(|stands| matches!(stands, Stands::Here(_)))
             .count();
         let former = self.former(&step.id, &ready);
-        if here == 0 && former.is_empty() {
+        // While values are missing, what is not known yet looks like what is not asked for any more.
+        if here == 0 && (former.is_empty() || !complete) {
             return Ok(Observed::absent());
         }
         let state = if complete && here == all.len() {

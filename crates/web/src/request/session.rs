@@ -413,28 +413,37 @@ impl<'a> Session<'a> {
     /// A server may repeat what it was sent.
     fn without_secrets(&self, text: &str) -> String {
         let read = self.read.lock().expect("nobody panics while holding secrets");
-        let mut hidden: Vec<String> = Vec::new();
-        for secret in read.values().map(SecretValue::reveal) {
-            if secret.len() >= SECRET_LENGTH {
-                // As it stands in JSON that is shown as it came, too.
-                let quoted = Value::from(secret).to_string();
-                hidden.extend([secret.to_owned(), quoted.trim_matches('"').to_owned()]);
-            }
-        }
-        // The longest first: what one secret leaves of another would be shown otherwise.
-        hidden.sort_by_key(|one| std::cmp::Reverse(one.len()));
-        hidden
-            .iter()
-            .fold(text.to_owned(), |text, secret| text.replace(secret, "(secret)"))
+        hiding(text, read.values().map(SecretValue::reveal))
     }
+}
+
+/// A text without these secrets, whether they stand in it as they are or as JSON writes them.
+fn hiding<'a>(text: &str, secrets: impl Iterator<Item = &'a str>) -> String {
+    let mut hidden: Vec<String> = Vec::new();
+    for secret in secrets.filter(|secret| secret.len() >= SECRET_LENGTH) {
+        let quoted = Value::from(secret).to_string();
+        hidden.extend([quoted[1..quoted.len() - 1].to_owned(), secret.to_owned()]);
+    }
+    // The longest first: what one secret leaves of another would be shown otherwise.
+    hidden.sort_by_key(|one| std::cmp::Reverse(one.len()));
+    hidden
+        .iter()
+        .fold(text.to_owned(), |text, secret| text.replace(secret, "(secret)"))
 }
 
 /// An address that secrets may be sent to.
 fn secure(url: &str) -> Result<Url, ApplyError> {
     let way_out = "give a whole address, such as https://id.acme.example";
-    let parsed = Url::parse(url).map_err(|error| {
-        Failure::new(format!("the address `{url}` cannot be read: {error}")).way_out(way_out)
-    })?;
+    let parsed = Url::parse(url)
+        .map_err(|error| Failure::new(format!("the address cannot be read: {error}")).way_out(way_out))?;
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err(Failure::new(format!(
+            "the address {} holds a user, and plans and journals hold the address",
+            show(&parsed)
+        ))
+        .way_out("put the password into AWS Secrets Manager, and give both under `auth`")
+        .into());
+    }
     match parsed.scheme() {
         "https" => Ok(parsed),
         "http" if is_loopback(&parsed) => Ok(parsed),
@@ -495,4 +504,36 @@ fn words(body: &[u8]) -> String {
             text.split_whitespace().collect::<Vec<_>>().join(" ")
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_holds_no_password() {
+        let Err(ApplyError::Failed(failure)) = secure("https://ann:sesame@id.acme.example/auth") else {
+            panic!("it is refused")
+        };
+        assert_eq!(
+            failure.summary,
+            "the address https://id.acme.example/auth holds a user, and plans and journals hold the address"
+        );
+        assert!(secure("https://id.acme.example/auth").is_ok());
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_secret_that_a_server_repeats() {
+        let secrets = ["sesame", "sesame-open", "a\"b\\c"];
+        let said = r#"no user sesame-open; "sesame" is wrong; so is "a\"b\\c", or a"b\c"#;
+        assert_eq!(
+            hiding(said, secrets.into_iter()),
+            r#"no user (secret); "(secret)" is wrong; so is "(secret)", or (secret)"#
+        );
+        assert_eq!(
+            words(&[b'x'; 1000]).len(),
+            1000,
+            "it is cut after secrets are taken out"
+        );
+    }
 }

@@ -122,16 +122,6 @@ impl State {
         self.record(cluster, wanted, true);
     }
 
-    /// What names there are below a zone that nobody's stack made.
-    pub(crate) fn records_below(&self, zone: &str) -> Option<&String> {
-        let zone = zone.trim_end_matches('.');
-        let mut hosts = self.records.keys();
-        hosts.find(|host| {
-            host.strip_suffix(zone)
-                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        })
-    }
-
     /// Whether a stack has made a record of this name.
     fn is_in_a_stack(&self, host: &str) -> bool {
         let stacks = self.stacks.iter().filter(|one| !one.is_gone());
