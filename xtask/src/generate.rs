@@ -80,6 +80,8 @@ fn help() -> anyhow::Result<String> {
         .skip(1)
         .take_while(|line| !line.is_empty());
     for name in commands
+        // A description too long for its line goes on below itself.
+        .filter(|line| !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| *name != "help")
     {

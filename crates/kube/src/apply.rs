@@ -544,7 +544,12 @@ struct Patience<'a> {
     key: &'a Key,
     looks: Looks,
     told: String,
+    /// Since when it is forbidden, in milliseconds of the clock.
+    forbidden: Option<u64>,
 }
+
+/// How long access that was just given takes until it is in force: EKS says "a few seconds" of access entries.
+const ACCESS_MS: u64 = 60_000;
 
 impl<'a> Patience<'a> {
     fn new(applying: &'a Applying<'a>, key: &'a Key) -> Patience<'a> {
@@ -553,13 +558,17 @@ impl<'a> Patience<'a> {
             key,
             looks: Looks::new(),
             told: String::new(),
+            forbidden: None,
         }
     }
 
     /// Waits until it is worth another try, or says why it is not.
     async fn wait(&mut self, refusal: Refusal) -> Result<(), Failure> {
         let Patience { applying, key, .. } = self;
-        if !refusal.passes() || applying.is_over() {
+        let now = applying.link.clock.millis();
+        let may_come =
+            refusal.code == 403 && now.saturating_sub(*self.forbidden.get_or_insert(now)) < ACCESS_MS;
+        if !(refusal.passes() || may_come) || applying.is_over() {
             let way_out = advice::refused(key, &refusal);
             return Err(Failure {
                 summary: format!("the {} could not be applied", key.said()),

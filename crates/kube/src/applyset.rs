@@ -290,6 +290,13 @@ pub(crate) fn foreign(key: &Key, object: &Value, set: &Set) -> Option<String> {
              name another here"
         ));
     }
+    // Taking one over would mean to delete, one day, what others have put into it.
+    if key.kind == "Namespace" && key.group.is_empty() {
+        return Some(format!(
+            "the {said} stands already and was not made here: a teardown would take along whatever others have in it. Take it out \
+             of these manifests and leave it to whoever made it, or name another one"
+        ));
+    }
     let tracking = metadata["annotations"]["argocd.argoproj.io/tracking-id"].as_str()?;
     let application = tracking.split(':').next().unwrap_or(tracking);
     Some(format!(

@@ -59,6 +59,11 @@ const CASES: [Case; 5] = [
         name: "service-mesh",
         file: "blueprints/service-mesh/platform.yaml",
         edits: &[
+            // Keycloak is inside of the cluster.
+            (
+                "${components.realm.issuerUrl}",
+                "https://keycloak.mesh.acme.example/realms/mesh",
+            ),
             // The delegation and the API's own name would be asked for in the world's DNS.
             (", parentZoneId: Z0123456789ABCDEFGHIJ", ""),
             (
@@ -67,9 +72,9 @@ const CASES: [Case; 5] = [
             ),
         ],
         by_hand: None,
-        look: "r = 'us-west-2'; network(r); cluster('acme-mesh', r); api('acme-mesh-keycloakHost-api', r); \
-               api('acme-mesh-spaHost-api', r); logs(r); keys(r); certificates(r, 'us-east-1'); zones(); balancers(r); \
-               volumes(r); interruptions(r)",
+        look: "r = 'us-west-2'; network(r); cluster('acme-mesh', r); sign_in('acme-mesh', r); api('acme-mesh-api-api', r); \
+               logs(r); keys(r); certificates(r, 'us-east-1'); zones(); functions(r, 'us-east-1'); distribution(); \
+               balancers(r); volumes(r); interruptions(r)",
     },
     Case {
         name: "data-platform",

@@ -104,8 +104,13 @@ async fn foreign(world: &World, name: &str) -> String {
 on_both!(what_belongs_to_others_is_not_touched, super::foreign);
 
 async fn other_tools(world: &World, name: &str) -> String {
+    let theirs = format!("their-{}", &name[name.len() - 20..]);
+    let made = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": theirs } });
+    world.make("/api/v1/namespaces", made).await;
+    let mut said = world.observe(&step(name, &namespace(&theirs))).await;
+    world.delete(&format!("/api/v1/namespaces/{theirs}")).await;
     let empty = step(name, &namespace(name));
-    let mut said = world.apply(&empty).await;
+    said += &world.apply(&empty).await;
     let maps = format!("/api/v1/namespaces/{name}/configmaps");
     let lamp_of = |metadata: serde_json::Value| {
         let mut lamp = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": { "color": "red" } });
