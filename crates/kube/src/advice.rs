@@ -3,7 +3,7 @@
 
 use crate::conflict;
 use crate::key::Key;
-use crate::trouble::{FOREIGN, Refusal};
+use crate::trouble::{DELETING, FOREIGN, Refusal};
 
 /// What follows every advice: nothing has to be cleared away by hand.
 const AGAIN: &str = "then run the command again: it goes on from here";
@@ -55,10 +55,13 @@ pub(crate) fn refused(key: &Key, refusal: &Refusal) -> String {
             "add a Namespace `{}` to the manifests of this step, or to those of a step that is done before it",
             key.namespace
         )
+    } else if let Some((_, held)) = reason.split_once(", held by its finalizer ") {
+        let held: Vec<String> = held.split(", ").map(str::to_owned).collect();
+        return hanging(key, &held, &[], true);
     } else if reason.contains("being terminated") || reason.contains("being deleted") {
         format!(
             "something of this name is still going: `kubectl get {} -o yaml` shows which finalizers hold it",
-            if key.namespace.is_empty() {
+            if key.namespace.is_empty() || refusal.reason == DELETING {
                 key.for_kubectl()
             } else {
                 format!("namespace/{}", key.namespace)

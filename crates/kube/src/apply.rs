@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::applyset::{Members, Set, foreign, kinds_of};
 use crate::conflict;
 use crate::desired::{self, Desired};
-use crate::hangs::Hanging;
+use crate::hangs::{Hanging, finalizers};
 use crate::key::{GroupKind, Key};
 use crate::link::{APPLY, Dialled, Link};
 use crate::looks::Looks;
@@ -369,7 +369,7 @@ impl Applying<'_> {
         };
         if let Some(live) = &live {
             if !live["metadata"]["deletionTimestamp"].is_null() {
-                return Err(being_deleted(&one.key).into());
+                return Err(being_deleted(&one.key, live).into());
             }
             if let Some(why) = foreign(&one.key, live, &self.set) {
                 return Err(Refusal::known(FOREIGN, why).into());
@@ -442,7 +442,7 @@ impl Applying<'_> {
         self.link.delete(path, live, "Foreground").await?;
         *outcome = Some(Put::Changed);
         self.note(format!("the {} was made anew: {why}", key.said()));
-        Err(being_deleted(key).into())
+        Err(being_deleted(key, live).into())
     }
 
     pub(crate) fn cause(&self, key: &Key, state: &str, reason: String) -> Cause {
@@ -604,9 +604,13 @@ fn no_kind(one: &Desired) -> Refusal {
     }
 }
 
-fn being_deleted(key: &Key) -> Refusal {
+fn being_deleted(key: &Key, live: &Value) -> Refusal {
+    let held = match finalizers(live).as_slice() {
+        [] => String::new(),
+        held => format!(", held by its finalizer {}", held.join(", ")),
+    };
     let message = format!(
-        "object is being deleted: {} \"{}\" already exists",
+        "object is being deleted: {} \"{}\" already exists{held}",
         key.kind, key.name
     );
     Refusal::known(DELETING, message)

@@ -193,7 +193,7 @@ async fn inside(link: &Link, namespace: Option<&str>) -> Result<BTreeMap<Key, Va
 }
 
 /// Every object of the kind that a definition brings.
-async fn instances(link: &Link, definition: &Value) -> Result<Vec<(Key, Value)>, Trouble> {
+pub(crate) async fn instances(link: &Link, definition: &Value) -> Result<Vec<(Key, Value)>, Trouble> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let spec = &definition["spec"];
     let mut versions = spec["versions"].as_array().into_iter().flatten();

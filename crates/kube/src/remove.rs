@@ -271,12 +271,24 @@ impl Removing<'_> {
         if !self.owned.goes_along || waited < ABANDONED_MS || left.now.is_empty() {
             return Ok(None);
         }
+        // A definition goes when the last object of its kind does: another step may have left one to the cluster.
+        let mut held: BTreeMap<Key, Value> = BTreeMap::new();
+        for (key, object) in &left.now {
+            let instances = match key.kind.as_str() {
+                "CustomResourceDefinition" => hangs::instances(self.link, object).await?,
+                _ => Vec::new(),
+            };
+            if instances.is_empty() {
+                held.insert(key.clone(), object.clone());
+            }
+            held.extend(instances);
+        }
         let swept = |object: &Value| hangs::waits_for(object).is_some_and(advice::is_swept);
-        let given_up = waited >= PATIENCE_MS && left.now.values().all(swept);
-        if !given_up && hangs::any_lives(self.link, left.now.values()).await? {
+        let given_up = waited >= PATIENCE_MS && held.values().all(swept);
+        if !given_up && hangs::any_lives(self.link, held.values()).await? {
             return Ok(None);
         }
-        let kept = left.now.iter().map(|(key, object)| {
+        let kept = held.iter().map(|(key, object)| {
             format!(
                 "the {} goes with its cluster: nothing takes off {}",
                 key.said(),

@@ -142,24 +142,24 @@ async fn credentials_that_will_not_last_are_refused_before_anything_is_made() {
     let (ended, told) = stage.apply().await;
     assert_eq!(ended, Ended::Failed);
     insta::assert_snapshot!(told.text(), @r#"
-    00:00:00.600  run-1 of plan starts, to Apply
-    00:00:00.600  access.identity starts as landfall-a6af4849c8cb
-    00:00:00.600  signIn.clientSecret starts as landfall-afa0c6fcfa16
-    00:00:00.720  access.identity failed after 0.1 s: the credentials of arn:aws:sts::111122223333:assumed-role/simulated/you last 299 s, but at least 900 s are needed
-        first: credentials arn:aws:sts::111122223333:assumed-role/simulated/you EXPIRING at 2026-01-01T00:00:00.720Z: they expire in 299 s
+    00:00:00.480  run-1 of plan starts, to Apply
+    00:00:00.480  access.identity starts as landfall-a6af4849c8cb
+    00:00:00.480  signIn.clientSecret starts as landfall-afa0c6fcfa16
+    00:00:00.600  access.identity failed after 0.1 s: the credentials of arn:aws:sts::111122223333:assumed-role/simulated/you last 299 s, but at least 900 s are needed
+        first: credentials arn:aws:sts::111122223333:assumed-role/simulated/you EXPIRING at 2026-01-01T00:00:00.600Z: they expire in 299 s
         way out: sign in again (`aws sso login`) and run the command again; when new credentials are as short, raise the session's maximum duration in IAM or IAM Identity Center
-    00:00:00.720  access.boundary is skipped because of access.identity
-    00:00:00.720  access.oidc is skipped because of access.identity
-    00:00:00.720  access.state is skipped because of access.identity
-    00:00:00.720  access.pipeline is skipped because of access.identity
-    00:00:00.720  signIn.pool is skipped because of access.identity
-    00:00:00.720  signIn.discovery is skipped because of access.identity
-    00:00:01.080  signIn.clientSecret is done: Created in 0.4 s
+    00:00:00.600  access.boundary is skipped because of access.identity
+    00:00:00.600  access.oidc is skipped because of access.identity
+    00:00:00.600  access.state is skipped because of access.identity
+    00:00:00.600  access.pipeline is skipped because of access.identity
+    00:00:00.600  signIn.pool is skipped because of access.identity
+    00:00:00.600  signIn.discovery is skipped because of access.identity
+    00:00:00.960  signIn.clientSecret is done: Created in 0.4 s
         arn: arn:aws:secretsmanager:us-east-1:111122223333:secret:acme-signIn-clientSecret-urazmy
         name: acme-signIn-clientSecret
         reference: {{resolve:secretsmanager:arn:aws:secretsmanager:us-east-1:111122223333:secret:acme-signIn-clientSecret-urazmy:SecretString}}
         owns {"name":"acme-signIn-clientSecret","recoveryDays":7}
-    00:00:01.080  finished, badly
+    00:00:00.960  finished, badly
     "#);
     assert_eq!(stage.world.stacks(), []);
 }
@@ -238,20 +238,20 @@ async fn throttling_without_end_fails_the_step_in_the_end() {
     let told = stage.run(plan);
     assert_eq!(stage.attempt(&told, None).await, Attempt::Ended(Ended::Failed));
     insta::assert_snapshot!(told.text(), @"
-    00:00:00.600  run-1 of plan starts, to Apply
-    00:00:00.600  access.identity starts as landfall-a6af4849c8cb
-    00:00:00.600  signIn.clientSecret starts as landfall-afa0c6fcfa16
-    00:15:18.220  access.identity failed after 917.6 s: asking whose credentials these are: Rate exceeded (Throttling)
+    00:00:00.480  run-1 of plan starts, to Apply
+    00:00:00.480  access.identity starts as landfall-a6af4849c8cb
+    00:00:00.480  signIn.clientSecret starts as landfall-afa0c6fcfa16
+    00:15:18.100  access.identity failed after 917.6 s: asking whose credentials these are: Rate exceeded (Throttling)
         way out: AWS has been asked too often for a quarter of an hour, perhaps by somebody else in this account (CloudTrail shows who): run the command again once that is over; it goes on from here
-    00:15:18.220  access.boundary is skipped because of access.identity
-    00:15:18.220  access.oidc is skipped because of access.identity
-    00:15:18.220  access.state is skipped because of access.identity
-    00:15:18.220  access.pipeline is skipped because of access.identity
-    00:15:18.220  signIn.pool is skipped because of access.identity
-    00:15:18.220  signIn.discovery is skipped because of access.identity
-    00:15:18.220  signIn.clientSecret failed after 917.6 s: making the secret `acme-signIn-clientSecret`: Rate exceeded (Throttling)
+    00:15:18.100  access.boundary is skipped because of access.identity
+    00:15:18.100  access.oidc is skipped because of access.identity
+    00:15:18.100  access.state is skipped because of access.identity
+    00:15:18.100  access.pipeline is skipped because of access.identity
+    00:15:18.100  signIn.pool is skipped because of access.identity
+    00:15:18.100  signIn.discovery is skipped because of access.identity
+    00:15:18.100  signIn.clientSecret failed after 917.6 s: making the secret `acme-signIn-clientSecret`: Rate exceeded (Throttling)
         way out: AWS has been asked too often for a quarter of an hour, perhaps by somebody else in this account (CloudTrail shows who): run the command again once that is over; it goes on from here
-    00:15:18.220  finished, badly
+    00:15:18.100  finished, badly
     ");
 }
 
@@ -356,7 +356,7 @@ async fn what_someone_else_made_is_used_and_left_in_place() {
     let (ended, told) = stage.apply().await;
     assert_eq!(ended, Ended::Succeeded);
     insta::assert_snapshot!(told.text().split("\n00:").find(|text| text.contains("Adopted")).unwrap(), @r#"
-    00:01.560  access.oidc is done: Adopted in 0.2 s
+    00:01.320  access.oidc is done: Adopted in 0.2 s
         ProviderArn: arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com
         owns {"oidcProvider":"arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"}
         made after access.identity

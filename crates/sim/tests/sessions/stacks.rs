@@ -162,7 +162,7 @@ async fn a_failed_update_is_taken_back_and_tried_again() {
                 kind: "AWS::DynamoDB::Table",
                 state: "CREATE_FAILED",
                 reason: "no room",
-                at: "2026-01-01T00:01:27.113Z",
+                at: "2026-01-01T00:01:26.873Z",
             },
         ),
         way_out: Some(

@@ -476,7 +476,7 @@ fn objects() -> Vec<Case> {
         Case::new(
             "no_load_balancer_controller",
             cluster(&shop),
-            "has given it no address yet",
+            "there is no IngressClass `alb`",
             "shop/web",
         )
         .then(Then::Writes(whole.clone())),
