@@ -12,7 +12,7 @@ const REGRESSIONS: &str = include_str!("regressions.txt");
 /// How many seeds are played; more when asked, as by `LANDFALL_SEEDS=100000`.
 fn seeds() -> u64 {
     let asked = std::env::var("LANDFALL_SEEDS").ok();
-    asked.and_then(|seeds| seeds.parse().ok()).unwrap_or(1_000)
+    asked.and_then(|seeds| seeds.parse().ok()).unwrap_or(300)
 }
 
 fn regressions() -> Vec<u64> {

@@ -117,7 +117,7 @@ fn differences(ours: Schema<'_>, theirs: &Value, path: &str, found: &mut Vec<Str
     }
     let required: BTreeSet<&str> = published.required().collect();
     let mine: BTreeSet<&str> = ours.required().collect();
-    if path != "" {
+    if !path.is_empty() {
         for name in required.difference(&mine) {
             // What has a default is filled in before it is missed.
             if theirs["properties"][*name].get("default").is_none() {
