@@ -11,6 +11,12 @@ use tokio::net::{TcpListener, TcpStream};
 /// Why something in a cluster was not reached.
 #[derive(Debug, thiserror::Error)]
 pub enum ReachError {
+    /// There is no such object.
+    #[error("there is no {what} yet")]
+    Absent {
+        /// `Service shop/web`.
+        what: String,
+    },
     /// The object was not read.
     #[error("could not read the {what}")]
     Read {
@@ -59,8 +65,38 @@ pub enum ReachError {
     Accept(#[source] std::io::Error),
 }
 
+/// Why an object was not read. What an API server says of one that is not there is of no use to anybody.
+fn unread(what: String, source: kube::Error) -> ReachError {
+    match source {
+        kube::Error::Api(status) if status.code == 404 => ReachError::Absent { what },
+        source => ReachError::Read {
+            what,
+            source: Box::new(source),
+        },
+    }
+}
+
 /// How many connections there may be at once.
 const AT_ONCE: usize = 64;
+
+/// Whether there is a pod to forward to now.
+///
+/// # Errors
+/// There is none, for what is said.
+pub async fn can_forward(
+    client: &kube::Client,
+    namespace: &str,
+    service: &str,
+    port: &str,
+) -> Result<(), ReachError> {
+    let target = Target {
+        client,
+        namespace,
+        service,
+        port,
+    };
+    target.find().await.map(drop)
+}
 
 /// Lets everybody who connects to `local` talk to a port of a Service, through a pod of it that is ready. `port` is its
 /// number or its name. Tells `watch` of connections that fail. Goes on until it is dropped; fails when the first look finds
@@ -111,12 +147,7 @@ impl Target<'_> {
 
     /// A pod that is ready, and its port. Looked for anew for each connection: pods come and go.
     async fn find(&self) -> Result<(String, u16), ReachError> {
-        let failed = |what: String| {
-            move |source: kube::Error| ReachError::Read {
-                what,
-                source: Box::new(source),
-            }
-        };
+        let failed = |what: String| move |source| unread(what, source);
         let services: Api<Service> = Api::namespaced(self.client.clone(), self.namespace);
         let service = services
             .get(self.service)
@@ -176,14 +207,14 @@ impl Target<'_> {
         };
         let pumped = tokio::io::copy_bidirectional(&mut here, &mut there).await;
         drop(there);
-        let joined = forwarder.join().await;
+        // Both sides have had everything by now: how the tunnel itself ends tells nobody anything.
+        forwarder.join().await.ok();
         if let Some(refused) = refused
             && let Some(why) = refused.await
         {
             return Err(lost(why));
         }
-        pumped.map_err(|error| lost(error.to_string()))?;
-        joined.map_err(|error| lost(error.to_string()))
+        pumped.map(drop).map_err(|error| lost(error.to_string()))
     }
 }
 
@@ -224,10 +255,8 @@ pub async fn secret_value(
 ) -> Result<String, ReachError> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let said = format!("{namespace}/{name}");
-    let secret = secrets.get(name).await.map_err(|source| ReachError::Read {
-        what: format!("Secret {said}"),
-        source: Box::new(source),
-    })?;
+    let secret = secrets.get(name).await;
+    let secret = secret.map_err(|source| unread(format!("Secret {said}"), source))?;
     let mut data = secret.data.unwrap_or_default();
     let Some(value) = data.remove(key) else {
         let has: Vec<String> = data.into_keys().collect();

@@ -41,7 +41,7 @@ use landfall_model::work::{ObjectsWork, Step, Work};
 use landfall_runner::{ApplyError, Clock, Intent, ObserveError, Progress, Provider};
 
 pub use clusters::{Clusters, Reach, Unreachable};
-pub use forward::{forward, secret_value};
+pub use forward::{can_forward, forward, secret_value};
 pub use kube::Client;
 pub use probe::{PROBE_TO, PodProbe};
 

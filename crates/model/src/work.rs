@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::definition::{
-    AutoDeployment, CallAs, CheckSpec, Existing, ObjectOutput, RegionConcurrency, RequestAuth, RequestResource, SecretSpec,
-    StepKind,
+    AutoDeployment, CallAs, CheckSpec, Existing, ObjectOutput, RegionConcurrency, RequestAuth,
+    RequestResource, SecretSpec, StepKind,
 };
 use crate::id::StepId;
 use crate::template::TemplateInterface;
@@ -299,7 +299,10 @@ impl Step {
             }
             Work::Secret(_) => BTreeSet::new(),
             Work::Request(work) => {
-                let resources = work.resources.iter().flat_map(|resource| resource.spec.waits_for());
+                let resources = work
+                    .resources
+                    .iter()
+                    .flat_map(|resource| resource.spec.waits_for());
                 let url = work.url.waits_for().chain(work.auth.waits_for());
                 url.chain(resources).cloned().collect()
             }

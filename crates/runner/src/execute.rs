@@ -117,7 +117,12 @@ impl Execution<'_> {
 
     async fn go(mut self, mut run: Run) -> Result<Ended, Stop> {
         let expressions = Expressions::default();
-        let owned: Vec<Owned> = self.plan.steps.iter().filter_map(|step| step.owned.clone()).collect();
+        let owned: Vec<Owned> = self
+            .plan
+            .steps
+            .iter()
+            .filter_map(|step| step.owned.clone())
+            .collect();
         for provider in self.providers.all() {
             provider.remember(&owned);
         }

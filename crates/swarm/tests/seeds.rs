@@ -1,4 +1,4 @@
-//! A thousand sessions in the ordinary run, those that once failed first; and the mistakes they must notice.
+//! Two hundred sessions in the ordinary run, those that once failed first; and the mistakes they must notice.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ const REGRESSIONS: &str = include_str!("regressions.txt");
 /// How many seeds are played; more when asked, as by `LANDFALL_SEEDS=100000`.
 fn seeds() -> u64 {
     let asked = std::env::var("LANDFALL_SEEDS").ok();
-    asked.and_then(|seeds| seeds.parse().ok()).unwrap_or(300)
+    asked.and_then(|seeds| seeds.parse().ok()).unwrap_or(200)
 }
 
 fn regressions() -> Vec<u64> {

@@ -72,13 +72,14 @@ pub(crate) async fn open(arguments: &crate::cli::Open, paint: Paint) -> anyhow::
                 .await
                 .context("could not listen on this machine; `--port` names another port")?;
             let OpenService { scheme, path, .. } = &service;
+            let port = service.port.to_string();
+            landfall_kube::can_forward(&client, &service.namespace, &service.name, &port).await?;
             let url = format!("{}://{}{path}", scheme.word(), local.local_addr()?);
             tell(&url, &shown, common.json, paint)?;
             browse(&url, arguments.no_browser || common.json);
             if !common.json {
                 println!("{}", paint.dim("Open until Ctrl-C."));
             }
-            let port = service.port.to_string();
             let failing = |why: String| eprintln!("a connection failed: {why}");
             tokio::select! {
                 ended = landfall_kube::forward(&client, &service.namespace, &service.name, &port, local, failing) => ended?,

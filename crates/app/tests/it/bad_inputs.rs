@@ -119,7 +119,8 @@ fn objects(name: &'static str, manifest: &str) -> Case {
         name,
         "    - name: objects\n      objects: { cluster: acme, manifests: [objects.yaml] }\n",
     );
-    case.files.push(("components/bucket/objects.yaml".to_owned(), manifest.to_owned()));
+    case.files
+        .push(("components/bucket/objects.yaml".to_owned(), manifest.to_owned()));
     case
 }
 

@@ -254,42 +254,40 @@ fn every_manifest_that_ships_is_well() {
 /// Puts something that fits in the place of every value that is not known yet, by leaving it out of what is judged.
 fn accept_expressions(schema: &mut Value) {
     let unknown = serde_json::json!({ "type": "string", "pattern": "\\$\\{" });
-    match schema {
-        Value::Object(map) => {
-            for word in ["properties", "patternProperties"] {
-                for one in map
-                    .get_mut(word)
-                    .and_then(Value::as_object_mut)
-                    .into_iter()
-                    .flat_map(|map| map.values_mut())
-                {
-                    accept_expressions(one);
-                    *one = serde_json::json!({ "anyOf": [unknown, one.take()] });
-                }
-            }
-            for word in ["items", "additionalProperties"] {
-                if let Some(one) = map.get_mut(word).filter(|one| one.is_object()) {
-                    accept_expressions(one);
-                    *one = serde_json::json!({ "anyOf": [unknown, one.take()] });
-                }
-            }
-            for word in ["anyOf", "oneOf", "allOf"] {
-                for one in map
-                    .get_mut(word)
-                    .and_then(Value::as_array_mut)
-                    .into_iter()
-                    .flatten()
-                {
-                    accept_expressions(one);
-                }
-            }
-            if map.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
-                map.remove("type");
-            }
-            map.remove("format");
+    let Value::Object(map) = schema else {
+        return;
+    };
+    for word in ["properties", "patternProperties"] {
+        for one in map
+            .get_mut(word)
+            .and_then(Value::as_object_mut)
+            .into_iter()
+            .flat_map(|map| map.values_mut())
+        {
+            accept_expressions(one);
+            *one = serde_json::json!({ "anyOf": [unknown, one.take()] });
         }
-        _ => {}
     }
+    for word in ["items", "additionalProperties"] {
+        if let Some(one) = map.get_mut(word).filter(|one| one.is_object()) {
+            accept_expressions(one);
+            *one = serde_json::json!({ "anyOf": [unknown, one.take()] });
+        }
+    }
+    for word in ["anyOf", "oneOf", "allOf"] {
+        for one in map
+            .get_mut(word)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            accept_expressions(one);
+        }
+    }
+    if map.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
+        map.remove("type");
+    }
+    map.remove("format");
 }
 
 #[test]
