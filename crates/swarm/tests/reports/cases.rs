@@ -511,7 +511,7 @@ fn objects() -> Vec<Case> {
             "webhook_does_not_answer",
             gated(WEBHOOK),
             "failed calling webhook",
-            "default/settings",
+            "kube-system/landfall.acme.own.settings",
         )
         .then(Then::Writes(gated(&format!("{WEBHOOK}---\n{GATE}")))),
         Case::new(
@@ -531,7 +531,7 @@ fn objects() -> Vec<Case> {
         Case::new(
             "load_balancer_not_in_time",
             hurried("30s"),
-            "has given it no address yet",
+            "there is no IngressClass `alb`",
             "default/web",
         )
         .then(Then::Writes(hurried("15m"))),
