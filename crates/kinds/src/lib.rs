@@ -1,7 +1,7 @@
 //! What Kubernetes kinds look like: their names, their schemas, which of their lists are maps, and what is wrong with an
 //! object before a cluster sees it.
 //!
-//! Two sources: the kinds built in to every cluster ([`core`]), generated from the API's own types, and the custom kinds
+//! Two sources: the kinds built in to every cluster ([`core()`]), generated from the API's own types, and the custom kinds
 //! that definitions use ([`custom`]), with schemas of our own that hold the fields in use. Pure: nothing here asks a
 //! cluster. What it cannot know (a kind it never heard of, a value that is still an expression) it lets pass.
 
