@@ -201,11 +201,8 @@ impl ApiServer {
         place: &Place,
         now: Timestamp,
     ) -> Result<Response, Status> {
-        let object = self
-            .store
-            .get(&place.key())
-            .ok_or_else(|| Status::not_found(&place.served, &place.name))?;
-        Ok(shown(request, query, &place.served, 200, object, now))
+        let object = self.standing(place)?;
+        Ok(shown(request, query, &place.served, 200, &object, now))
     }
 
     fn get_many(
@@ -247,6 +244,12 @@ impl ApiServer {
         Ok(done(request, query, place, written, now))
     }
 
+    /// The object that a request is about.
+    fn standing(&self, place: &Place) -> Result<Arc<Value>, Status> {
+        let object = self.store.get(&place.key()).cloned();
+        object.ok_or_else(|| Status::not_found(&place.served, &place.name))
+    }
+
     fn put(
         &mut self,
         request: &Request,
@@ -284,11 +287,7 @@ impl ApiServer {
             let written = self.accept_apply(&place.served, &key, config, force, &how, now)?;
             return Ok(done(request, query, place, written, now));
         }
-        let before = self
-            .store
-            .get(&key)
-            .cloned()
-            .ok_or_else(|| Status::not_found(&place.served, &place.name))?;
+        let before = self.standing(place)?;
         let change = body(request)?;
         let mut object = (*before).clone();
         match sort {
@@ -322,11 +321,7 @@ impl ApiServer {
         now: Timestamp,
     ) -> Result<Response, Status> {
         let key = place.key();
-        let object = self
-            .store
-            .get(&key)
-            .cloned()
-            .ok_or_else(|| Status::not_found(&place.served, &place.name))?;
+        let object = self.standing(place)?;
         let options = body_or_nothing(request)?;
         for (field, message) in [
             ("uid", "UID in precondition"),

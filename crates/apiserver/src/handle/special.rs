@@ -49,10 +49,7 @@ impl ApiServer {
 
     fn log(&self, query: &Query, place: &Place) -> Result<Response, Status> {
         let key = place.key();
-        let pod = self
-            .store
-            .get(&key)
-            .ok_or_else(|| Status::not_found(&place.served, &place.name))?;
+        let pod = self.standing(place)?;
         let containers: Vec<&str> = ["/spec/containers", "/spec/initContainers"]
             .iter()
             .filter_map(|list| pod.pointer(list)?.as_array())
@@ -98,11 +95,7 @@ impl ApiServer {
         now: Timestamp,
     ) -> Result<Response, Status> {
         let key = place.key();
-        let pod = self
-            .store
-            .get(&key)
-            .cloned()
-            .ok_or_else(|| Status::not_found(&place.served, &place.name))?;
+        let pod = self.standing(place)?;
         let labels = pod.pointer("/metadata/labels").cloned().unwrap_or_default();
         let budget = self
             .store
@@ -161,11 +154,7 @@ impl ApiServer {
     ) -> Result<Response, Status> {
         let key = place.key();
         let left = body(request)?.pointer("/spec/finalizers").cloned();
-        let before = self
-            .store
-            .get(&key)
-            .cloned()
-            .ok_or_else(|| Status::not_found(&place.served, &place.name))?;
+        let before = self.standing(place)?;
         let mut object = (*before).clone();
         if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
             match left {
@@ -191,11 +180,7 @@ impl ApiServer {
         now: Timestamp,
     ) -> Result<Response, Status> {
         let key = place.key();
-        let object = self
-            .store
-            .get(&key)
-            .cloned()
-            .ok_or_else(|| Status::not_found(&place.served, &place.name))?;
+        let object = self.standing(place)?;
         let custom = place.served.custom.as_ref();
         let wanted_at = custom.map_or("/spec/replicas", |custom| &custom.spec_replicas);
         let found_at = custom.map_or("/status/replicas", |custom| &custom.status_replicas);
